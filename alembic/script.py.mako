@@ -1,0 +1,25 @@
+"""${message}: say in half a line what for.
+
+What: the objects that this step adds or changes, and why.
+Locks: each lock on each existing table, and for how long.
+Downgrade: what comes back, and what is lost.
+
+Revision: ${up_revision}
+Revises: ${down_revision | comma,n}
+Created: ${create_date}
+"""
+
+${"from alembic import op" if not imports else "import sqlalchemy as sa\n\nfrom alembic import op"}
+${imports if imports else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}

@@ -1,0 +1,209 @@
+"""Create chatbots: the agents that a tenant's admins configure and publish.
+
+What: the table with its CHECKs, keys, indexes and row security; the two policies that need no users.role; the view
+published_chatbots, with the columns that anyone may see; a guard on users.tenant_id and users.is_active, which the
+row security of chatbots rests on. Until 008 nobody but service writes chatbots.
+Locks: SHARE ROW EXCLUSIVE on users (guard, foreign key) and on tenants (foreign key), each in a transaction of its
+own that lasts milliseconds.
+Downgrade: drops all chatbots. ACCESS EXCLUSIVE on users, then tenants, then users again, milliseconds each.
+"""
+
+from alembic import op
+
+revision = "007"
+down_revision = "006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        create_guard()
+    create_chatbots()
+    secure_chatbots()
+    with op.get_context().autocommit_block():
+        add_foreign_keys()
+
+
+def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("""
+            DO $$
+            DECLARE
+                lost bigint := 0;
+            BEGIN
+                IF to_regclass('public.chatbots') IS NOT NULL THEN
+                    SELECT count(*) INTO lost FROM public.chatbots;
+                END IF;
+                IF lost > 0 THEN
+                    RAISE WARNING 'Downgrading 007 drops % chatbots.', lost;
+                END IF;
+            END
+            $$
+        """)
+        op.execute("ALTER TABLE IF EXISTS public.chatbots DROP CONSTRAINT IF EXISTS chatbots_created_by_fkey")
+        op.execute("ALTER TABLE IF EXISTS public.chatbots DROP CONSTRAINT IF EXISTS chatbots_tenant_id_fkey")
+    op.execute("DROP VIEW IF EXISTS public.published_chatbots")
+    op.execute("DROP TABLE IF EXISTS public.chatbots")
+    with op.get_context().autocommit_block():
+        op.execute("DROP TRIGGER IF EXISTS users_guard_membership ON public.users")
+        op.execute("DROP FUNCTION IF EXISTS chatbot_private.require_table_owner()")
+
+
+def create_guard() -> None:
+    # Clients may hold ALL on users under policies of the platform's own, so policies and grants do not protect what
+    # chatbots rests on; this does. An AFTER trigger, because a later BEFORE trigger could overrule an earlier one.
+    # Not a list of client roles: one that inherits authenticated has its rights under another name.
+    op.execute("""
+        CREATE OR REPLACE FUNCTION chatbot_private.require_table_owner() RETURNS trigger
+        LANGUAGE plpgsql SET search_path = ''
+        AS $$
+        BEGIN
+            IF pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
+                OR (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user)
+            THEN
+                RETURN NULL;
+            END IF;
+            RAISE EXCEPTION 'role % may not set % of %', current_user, TG_ARGV[0], TG_RELID::regclass USING
+                ERRCODE = 'insufficient_privilege',
+                HINT = 'Only the table''s owner and roles with BYPASSRLS may.';
+        END
+        $$
+    """)
+    op.execute("""
+        REVOKE ALL ON FUNCTION chatbot_private.require_table_owner() FROM PUBLIC, anon, authenticated, service_role
+    """)
+    op.execute("""
+        CREATE OR REPLACE TRIGGER users_guard_membership AFTER UPDATE ON public.users
+        FOR EACH ROW WHEN ((OLD.tenant_id, OLD.is_active) IS DISTINCT FROM (NEW.tenant_id, NEW.is_active))
+        EXECUTE FUNCTION chatbot_private.require_table_owner('tenant_id or is_active')
+    """)
+
+
+def create_chatbots() -> None:
+    op.execute("""
+        CREATE TABLE IF NOT EXISTS public.chatbots (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            tenant_id uuid NOT NULL,
+            created_by uuid,
+            name varchar(255) NOT NULL CHECK (name ~ '\\S'),
+            description text,
+            system_prompt text NOT NULL CHECK (system_prompt ~ '\\S'),
+            model varchar(100) NOT NULL CHECK (model ~ '\\S'),
+            temperature double precision NOT NULL DEFAULT 0.7 CHECK (temperature BETWEEN 0 AND 2),
+            max_tokens integer CHECK (max_tokens >= 1),
+            settings jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
+            is_published boolean NOT NULL DEFAULT false,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now()
+        )
+    """)
+    op.execute("COMMENT ON TABLE public.chatbots IS 'AI agents that a tenant''s admins configure and publish'")
+    for column, comment in {
+        "created_by": "The admin who made it; NULL once that person is gone",
+        "system_prompt": "Instructions to the model; members of the tenant can read those of published chatbots",
+        "model": "Name of the language model, as its provider spells it",
+        "temperature": "Randomness of the answers, 0 to 2",
+        "max_tokens": "Longest answer in tokens; NULL leaves it to the model",
+        "settings": "Further parameters, a JSON object",
+        "is_published": "Visible to the tenant''s members, and in parts to anonymous visitors",
+        "updated_at": "When the configuration or publishing last changed; kept by the database",
+    }.items():
+        op.execute(f"COMMENT ON COLUMN public.chatbots.{column} IS '{comment}'")
+
+    # Unique, because conversations' foreign key references both columns: a link never leaves its tenant.
+    op.execute("CREATE UNIQUE INDEX IF NOT EXISTS idx_chatbots_tenant_id ON public.chatbots (tenant_id, id)")
+    op.execute("""
+        CREATE INDEX IF NOT EXISTS idx_chatbots_created_by ON public.chatbots (created_by, created_at)
+        WHERE created_by IS NOT NULL
+    """)
+    # The anonymous listing: newest of all tenants.
+    op.execute("""
+        CREATE INDEX IF NOT EXISTS idx_chatbots_is_published ON public.chatbots (created_at) WHERE is_published
+    """)
+    # A member's listing: their tenant's published ones by name.
+    op.execute("""
+        CREATE INDEX IF NOT EXISTS idx_chatbots_tenant_published ON public.chatbots (tenant_id, is_published, name)
+    """)
+    op.execute("CREATE INDEX IF NOT EXISTS idx_chatbots_created_at ON public.chatbots (tenant_id, created_at)")
+    # For prefixes (name ^@ 'Sup'); LIKE is not leakproof, so under row security no index serves it.
+    op.execute("""
+        CREATE INDEX IF NOT EXISTS idx_chatbots_name ON public.chatbots (tenant_id, name text_pattern_ops)
+    """)
+    op.execute("""
+        CREATE OR REPLACE TRIGGER chatbots_touch_updated_at BEFORE UPDATE ON public.chatbots
+        FOR EACH ROW WHEN (
+            (OLD.name, OLD.description, OLD.system_prompt, OLD.model, OLD.temperature, OLD.max_tokens, OLD.settings,
+                OLD.is_published)
+            IS DISTINCT FROM
+            (NEW.name, NEW.description, NEW.system_prompt, NEW.model, NEW.temperature, NEW.max_tokens, NEW.settings,
+                NEW.is_published)
+        )
+        EXECUTE FUNCTION chatbot_private.touch_updated_at()
+    """)
+    op.execute("""
+        CREATE OR REPLACE VIEW public.published_chatbots WITH (security_invoker = true) AS
+        SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at
+        FROM public.chatbots
+        WHERE is_published
+    """)
+    op.execute("""
+        COMMENT ON VIEW public.published_chatbots IS 'What anyone may see of the published chatbots they may see'
+    """)
+
+
+def secure_chatbots() -> None:
+    op.execute("ALTER TABLE public.chatbots ENABLE ROW LEVEL SECURITY")
+    op.execute('DROP POLICY IF EXISTS "Users can view published chatbots in their tenant" ON public.chatbots')
+    op.execute("""
+        CREATE POLICY "Users can view published chatbots in their tenant" ON public.chatbots
+        FOR SELECT TO authenticated
+        USING (tenant_id = (SELECT chatbot_private.tenant_id()) AND is_published)
+    """)
+    op.execute('DROP POLICY IF EXISTS "Demo user can view published chatbots" ON public.chatbots')
+    op.execute("""
+        CREATE POLICY "Demo user can view published chatbots" ON public.chatbots
+        FOR SELECT TO anon
+        USING (is_published)
+    """)
+    # No INSERT, UPDATE or DELETE for authenticated: 008 brings the role that may.
+    op.execute("REVOKE ALL ON TABLE public.chatbots FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("""
+        GRANT SELECT (id, tenant_id, name, description, model, is_published, created_at, updated_at)
+        ON TABLE public.chatbots TO anon
+    """)
+    op.execute("GRANT SELECT ON TABLE public.chatbots TO authenticated")
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.chatbots TO service_role")
+    # The view is automatically updatable, so it is closed to writing like a table.
+    op.execute("REVOKE ALL ON TABLE public.published_chatbots FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("GRANT SELECT ON TABLE public.published_chatbots TO anon, authenticated, service_role")
+
+
+def add_foreign_keys() -> None:
+    # One a transaction: each locks the table that it references.
+    op.execute("""
+        DO $$
+        BEGIN
+            IF NOT EXISTS (
+                SELECT FROM pg_constraint
+                WHERE conrelid = 'public.chatbots'::regclass AND conname = 'chatbots_tenant_id_fkey'
+            ) THEN
+                ALTER TABLE public.chatbots ADD CONSTRAINT chatbots_tenant_id_fkey
+                    FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON DELETE CASCADE;
+            END IF;
+        END
+        $$
+    """)
+    op.execute("""
+        DO $$
+        BEGIN
+            IF NOT EXISTS (
+                SELECT FROM pg_constraint
+                WHERE conrelid = 'public.chatbots'::regclass AND conname = 'chatbots_created_by_fkey'
+            ) THEN
+                ALTER TABLE public.chatbots ADD CONSTRAINT chatbots_created_by_fkey
+                    FOREIGN KEY (created_by) REFERENCES public.users (id) ON DELETE SET NULL;
+            END IF;
+        END
+        $$
+    """)

@@ -1,0 +1,136 @@
+"""Add conversations.chatbot_id: which chatbot a conversation is with, if any.
+
+What: the column; a foreign key over (tenant_id, chatbot_id), so that no role, not even one past row security, links a
+conversation to another tenant's chatbot; a guard, so that a link goes only to a chatbot that its writer can see; two
+indexes, over linked conversations alone; column grants.
+Locks: ACCESS EXCLUSIVE on conversations for milliseconds (a nullable column: no rewrite), then SHARE ROW EXCLUSIVE on
+conversations and chatbots for milliseconds (the key, NOT VALID). Then, blocking neither reads nor writes, a scan of
+conversations for the key and two indexes built CONCURRENTLY.
+Downgrade: loses which chatbot each conversation was with. ACCESS EXCLUSIVE on conversations and chatbots for
+milliseconds (the key), then on conversations alone.
+"""
+
+from alembic import op
+
+revision = "009"
+down_revision = "008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE public.conversations ADD COLUMN IF NOT EXISTS chatbot_id uuid")
+    op.execute("""
+        COMMENT ON COLUMN public.conversations.chatbot_id IS
+            'The chatbot it is with; NULL for those from before chatbots, and once the chatbot is gone'
+    """)
+    create_guard()
+    with op.get_context().autocommit_block():
+        add_foreign_key()
+        drop_index_if_invalid("idx_conversations_chatbot_id")
+        drop_index_if_invalid("idx_conversations_tenant_chatbot")
+        op.execute("SET lock_timeout = 0")  # what CONCURRENTLY waits for, it does not block
+        op.execute("""
+            CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_conversations_chatbot_id
+            ON public.conversations (chatbot_id, created_at) WHERE chatbot_id IS NOT NULL
+        """)
+        # Also what the foreign key looks through when a chatbot is deleted.
+        op.execute("""
+            CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_conversations_tenant_chatbot
+            ON public.conversations (tenant_id, chatbot_id, created_at) WHERE chatbot_id IS NOT NULL
+        """)
+        op.execute("SELECT set_config('lock_timeout', current_setting('chatbots.lock_timeout', true), false)")
+    op.execute("GRANT INSERT (chatbot_id), UPDATE (chatbot_id) ON TABLE public.conversations TO authenticated")
+
+
+def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("""
+            DO $$
+            DECLARE
+                lost bigint := (SELECT count(*) FROM public.conversations WHERE chatbot_id IS NOT NULL);
+            BEGIN
+                IF lost > 0 THEN
+                    RAISE WARNING 'Downgrading 009 drops the chatbot of % conversations.', lost;
+                END IF;
+            END
+            $$
+        """)
+        op.execute("SET lock_timeout = 0")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_conversations_tenant_chatbot")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_conversations_chatbot_id")
+        op.execute("SELECT set_config('lock_timeout', current_setting('chatbots.lock_timeout', true), false)")
+        op.execute("""
+            ALTER TABLE public.conversations DROP CONSTRAINT IF EXISTS conversations_tenant_id_chatbot_id_fkey
+        """)
+    op.execute("DROP TRIGGER conversations_guard_chatbot_update ON public.conversations")
+    op.execute("DROP TRIGGER conversations_guard_chatbot_insert ON public.conversations")
+    op.execute("DROP FUNCTION chatbot_private.require_visible_chatbot()")
+    op.execute("ALTER TABLE public.conversations DROP COLUMN chatbot_id")
+
+
+def create_guard() -> None:
+    # It runs as whoever writes, so row security of chatbots answers. AFTER, because a later BEFORE trigger could
+    # overrule it.
+    op.execute("""
+        CREATE OR REPLACE FUNCTION chatbot_private.require_visible_chatbot() RETURNS trigger
+        LANGUAGE plpgsql SET search_path = ''
+        AS $$
+        BEGIN
+            IF EXISTS (SELECT FROM public.chatbots WHERE id = NEW.chatbot_id) THEN
+                RETURN NULL;
+            END IF;
+            RAISE EXCEPTION 'chatbot % is not visible to role %', NEW.chatbot_id, current_user USING
+                ERRCODE = 'insufficient_privilege',
+                HINT = 'Link conversations to chatbots that you can see.';
+        END
+        $$
+    """)
+    op.execute("""
+        REVOKE ALL ON FUNCTION chatbot_private.require_visible_chatbot() FROM PUBLIC, anon, authenticated, service_role
+    """)
+    op.execute("""
+        CREATE OR REPLACE TRIGGER conversations_guard_chatbot_insert AFTER INSERT ON public.conversations
+        FOR EACH ROW WHEN (NEW.chatbot_id IS NOT NULL)
+        EXECUTE FUNCTION chatbot_private.require_visible_chatbot()
+    """)
+    op.execute("""
+        CREATE OR REPLACE TRIGGER conversations_guard_chatbot_update AFTER UPDATE ON public.conversations
+        FOR EACH ROW WHEN (NEW.chatbot_id IS NOT NULL AND OLD.chatbot_id IS DISTINCT FROM NEW.chatbot_id)
+        EXECUTE FUNCTION chatbot_private.require_visible_chatbot()
+    """)
+
+
+def add_foreign_key() -> None:
+    op.execute("""
+        DO $$
+        BEGIN
+            IF NOT EXISTS (
+                SELECT FROM pg_constraint
+                WHERE conrelid = 'public.conversations'::regclass
+                    AND conname = 'conversations_tenant_id_chatbot_id_fkey'
+            ) THEN
+                ALTER TABLE public.conversations ADD CONSTRAINT conversations_tenant_id_chatbot_id_fkey
+                    FOREIGN KEY (tenant_id, chatbot_id) REFERENCES public.chatbots (tenant_id, id)
+                    ON DELETE SET NULL (chatbot_id) NOT VALID;
+            END IF;
+        END
+        $$
+    """)
+    op.execute("ALTER TABLE public.conversations VALIDATE CONSTRAINT conversations_tenant_id_chatbot_id_fkey")
+
+
+def drop_index_if_invalid(name: str) -> None:
+    # An interrupted build leaves an index that IF NOT EXISTS would take for the finished one. To drop it takes
+    # milliseconds under the strong lock, so under the lock timeout.
+    op.execute(f"""
+        DO $$
+        BEGIN
+            IF EXISTS (
+                SELECT FROM pg_index WHERE indexrelid = to_regclass('public.{name}') AND NOT indisvalid
+            ) THEN
+                DROP INDEX public.{name};
+            END IF;
+        END
+        $$
+    """)

@@ -1,0 +1,167 @@
+"""Where the database is, an engine on it, and its errors as sentences."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, Engine
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import SetupError
+
+SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
+
+# What to do about an error that PostgreSQL reports without a hint of ours, by SQLSTATE.
+REMEDIES = {
+    "25006": "this server is read-only (a standby?): connect to the primary",
+    "3D000": "create the database, or correct its name in DATABASE_URL",
+    "42501": "connect (DATABASE_URL) as the role that owns the database and the platform's tables",
+    "42P01": "run `alembic upgrade head` first",
+    "42703": "run `alembic upgrade head` first",
+    "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
+    "57P01": "the server ended the session; run the same command again, which goes on where this one stopped",
+}
+
+# The same for refused connections, by what libpq says.
+CONNECTION_REMEDIES = {
+    r"password|authentication|pg_hba\.conf": "correct the user and password in DATABASE_URL",
+    r"database .* does not exist": REMEDIES["3D000"],
+    r"role .* does not exist": "create the role, or correct the user in DATABASE_URL",
+    r"permission denied for database": "have CONNECT on the database granted, or correct the user in DATABASE_URL",
+    r"too many|starting up|shutting down|recovery": "wait a moment and run the same command again",
+}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database and how to tell a person about it."""
+
+    url: URL
+    description: str  # one line, without secrets
+
+
+def locate() -> Database:
+    """Find the database: the one in DATABASE_URL, or the embedded server, which is started when it is unset.
+
+    Raises:
+        SetupError: DATABASE_URL is no PostgreSQL URL, or there is neither a URL nor a server to embed.
+    """
+    given = os.environ.get("DATABASE_URL")
+    if given is not None:
+        url = parse(given)
+        return Database(url, f"Database: {summary(url)}, from DATABASE_URL")
+    from app import embedded  # noqa: PLC0415 - only those without a DATABASE_URL need the extra
+
+    server = embedded.start()
+    note = f"Database: embedded PostgreSQL in {server.home} (to use another: DATABASE_URL=postgresql://...)"
+    return Database(server.url(), note)
+
+
+def database_url() -> URL:
+    """The URL of the database that Alembic uses, as SQLAlchemy takes it; see `locate`."""
+    return locate().url
+
+
+def create_engine(**options: Any) -> Engine:
+    """An engine on the database that Alembic uses.
+
+    Args:
+        options: passed on to `sqlalchemy.create_engine`.
+
+    Raises:
+        SetupError: see `locate`. A server that is away shows at the first connection, as SQLAlchemy's error.
+    """
+    return sqlalchemy.create_engine(database_url(), **options)
+
+
+def parse(text: str) -> URL:
+    """Read a URL as libpq does (its parameters, several hosts, a socket directory as host) for SQLAlchemy.
+
+    Raises:
+        SetupError: `text` is no PostgreSQL URL. The message does not repeat it: it may hold a password.
+    """
+    scheme = next((scheme for scheme in SCHEMES if text.startswith(scheme)), None)
+    if scheme is None:
+        raise SetupError(
+            "DATABASE_URL is not a PostgreSQL URL: give it as postgresql://user:password@host:5432/database,"
+            " or unset it to use the embedded PostgreSQL."
+        )
+    try:
+        parts = conninfo_to_dict("postgresql://" + text.removeprefix(scheme))
+    except psycopg.ProgrammingError as error:
+        raise unreadable(str(error).strip().split(":")[0]) from None  # what follows may quote the password
+    query = {name: str(value) for name, value in parts.items() if value is not None}
+    host, port = query.get("host", ""), query.get("port", "")
+    if "@" in host.removeprefix("@"):  # the rest of a password with a bare @ in it; a leading @ is a socket's name
+        raise unreadable("it has more than one @")
+    if not all(each.isdecimal() for each in port.split(",") if each):
+        raise unreadable("its port is no number")
+    # A single network host stands in the URL's own place; socket directories and host lists only fit its query.
+    single = bool(host) and not host.startswith(("/", "@")) and "," not in host and "," not in port
+    return URL.create(
+        "postgresql+psycopg",
+        username=query.pop("user", None),
+        password=query.pop("password", None),
+        host=query.pop("host") if single else None,
+        port=int(query.pop("port")) if single and port else None,
+        database=query.pop("dbname", None),
+        query=query,
+    )
+
+
+def unreadable(reason: str) -> SetupError:
+    """The error for a URL whose scheme is right and whose rest is not."""
+    return SetupError(
+        f"DATABASE_URL cannot be read ({reason}): give it as postgresql://user:password@host:5432/database,"
+        " with special characters of the password percent-encoded."
+    )
+
+
+def summary(url: URL) -> str:
+    """Name a database without its secrets: user, host, port and name, nothing else of the URL."""
+    host = str(
+        url.host or url.query.get("host") or url.query.get("hostaddr") or url.query.get("service") or "localhost"
+    )
+    port = url.port or url.query.get("port")
+    where = f"[{host}]" if ":" in host else host
+    user = f"{url.username}@" if url.username else ""
+    return f"postgresql://{user}{where}{f':{port}' if port else ''}/{url.database or ''}"
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """Turn the errors of a database that a person can mend into `SetupError`; others pass as they are."""
+    try:
+        yield
+    except DBAPIError as error:
+        sentence = explain(error.orig)
+        if sentence is None:
+            raise
+        raise SetupError(sentence) from error
+
+
+def explain(error: BaseException | None) -> str | None:
+    """Say in a sentence what a database's error asks a person to do; None if it is not theirs to mend."""
+    if not isinstance(error, psycopg.Error):
+        return None
+    if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
+        return explain_refused_connection(str(error))
+    remedy = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else REMEDIES.get(error.sqlstate or "")
+    return f"{error.diag.message_primary}: {remedy}." if remedy else None
+
+
+def explain_refused_connection(message: str) -> str:
+    """Say what to do about a connection that did not come about; libpq gives its message only, no SQLSTATE."""
+    reason = message.strip().splitlines()[0].replace("FATAL:  ", "")
+    reason = reason.removeprefix("connection failed: ").removeprefix("connection is bad: ")
+    remedy = next(
+        (remedy for pattern, remedy in CONNECTION_REMEDIES.items() if re.search(pattern, reason)),
+        "start the server, or correct DATABASE_URL",
+    )
+    return f"Cannot connect to PostgreSQL ({reason}): {remedy}."

@@ -1,0 +1,72 @@
+"""Chatbots: the agents that a tenant's admins configure and publish."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import FALSE, Base, Timestamp, UUIDKey
+
+if TYPE_CHECKING:
+    from app.models.conversation import Conversation
+    from app.models.tenant import Tenant
+    from app.models.user import User
+
+
+class Chatbot(Base):
+    """An AI agent of one tenant. Guide: "New Tables", `chatbots`.
+
+    Row security: the guide's six policies (revisions 007 and 008). Admins manage those of their tenant, members view
+    its published ones, anonymous visitors view parts of every published one (also as view `published_chatbots`).
+    """
+
+    __tablename__ = "chatbots"
+    __table_args__ = (
+        CheckConstraint(r"name ~ '\S'", name="name"),
+        CheckConstraint(r"system_prompt ~ '\S'", name="system_prompt"),
+        CheckConstraint(r"model ~ '\S'", name="model"),
+        CheckConstraint("temperature BETWEEN 0 AND 2", name="temperature"),
+        CheckConstraint("max_tokens >= 1", name="max_tokens"),
+        CheckConstraint("jsonb_typeof(settings) = 'object'", name="settings"),
+        Index("idx_chatbots_tenant_id", "tenant_id", "id", unique=True),
+        Index("idx_chatbots_created_by", "created_by", "created_at", postgresql_where=text("created_by IS NOT NULL")),
+        Index("idx_chatbots_is_published", "created_at", postgresql_where=text("is_published")),
+        Index("idx_chatbots_tenant_published", "tenant_id", "is_published", "name"),
+        Index("idx_chatbots_created_at", "tenant_id", "created_at"),
+        Index("idx_chatbots_name", "tenant_id", "name", postgresql_ops={"name": "text_pattern_ops"}),
+        {"comment": "AI agents that a tenant's admins configure and publish"},
+    )
+
+    id: Mapped[UUIDKey]
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    created_by: Mapped[UUID | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), comment="The admin who made it; NULL once that person is gone"
+    )
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str | None]
+    system_prompt: Mapped[str] = mapped_column(
+        comment="Instructions to the model; members of the tenant can read those of published chatbots"
+    )
+    model: Mapped[str] = mapped_column(String(100), comment="Name of the language model, as its provider spells it")
+    temperature: Mapped[float] = mapped_column(server_default=text("0.7"), comment="Randomness of the answers, 0 to 2")
+    max_tokens: Mapped[int | None] = mapped_column(comment="Longest answer in tokens; NULL leaves it to the model")
+    settings: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default=text("'{}'"), comment="Further parameters, a JSON object"
+    )
+    is_published: Mapped[bool] = mapped_column(
+        server_default=FALSE, comment="Visible to the tenant's members, and in parts to anonymous visitors"
+    )
+    created_at: Mapped[Timestamp]
+    updated_at: Mapped[Timestamp] = mapped_column(
+        comment="When the configuration or publishing last changed; kept by the database"
+    )
+
+    tenant: Mapped["Tenant"] = relationship(back_populates="chatbots")
+    creator: Mapped["User | None"] = relationship(back_populates="created_chatbots")
+    conversations: Mapped[list["Conversation"]] = relationship(
+        back_populates="chatbot",
+        primaryjoin="Chatbot.id == foreign(Conversation.chatbot_id)",
+        passive_deletes="all",
+    )

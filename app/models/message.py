@@ -1,0 +1,38 @@
+"""Messages: what was said in a conversation."""
+
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import Base, Timestamp, UUIDKey
+
+if TYPE_CHECKING:
+    from app.models.conversation import Conversation
+    from app.models.feedback import Feedback
+
+MessageRole = Literal["user", "assistant", "system", "tool"]
+
+
+class Message(Base):
+    """One message of a conversation, by its user or by the assistant.
+
+    Row security: "Users can view messages of their own conversations", "Users can write messages in their own
+    conversations" (revision 006), the latter with role 'user' alone.
+    """
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'assistant', 'system', 'tool')", name="role"),
+        Index("idx_messages_conversation_id", "conversation_id", "created_at"),
+    )
+
+    id: Mapped[UUIDKey]
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    role: Mapped[MessageRole] = mapped_column(Text)
+    content: Mapped[str]
+    created_at: Mapped[Timestamp]
+
+    conversation: Mapped["Conversation"] = relationship(back_populates="messages")
+    feedback: Mapped[list["Feedback"]] = relationship(back_populates="message", passive_deletes="all")
