@@ -1,0 +1,60 @@
+"""The operator's verbs: `python -m app --help`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import database
+from app.errors import SetupError
+from app.models import User
+from app.seed import seed as seed_samples
+
+verbs = typer.Typer(
+    help="Run a chatbot platform's database. It is the one in DATABASE_URL, or the embedded PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@verbs.callback()
+def main() -> None:
+    """Keep the verbs' names even while there is only one."""
+
+
+@verbs.command(epilog="Example: python -m app seed --tenant Acme")
+def seed(
+    tenant: Annotated[
+        str | None, typer.Option(help="Id or name of an existing tenant. Default: a demo tenant, made if missing.")
+    ] = None,
+) -> None:
+    """Add the six sample chatbots. Run again, it adds nothing and overwrites no edit."""
+    with database_session() as session:
+        result = seed_samples(session, tenant)
+        session.commit()
+        print(f"Tenant {result.tenant.name} ({result.tenant.id}): {result.added_chatbots} chatbots added", end="")
+        print(f", {result.added_people} people added." if result.added_people else ".")
+        people = select(User).where(User.tenant_id == result.tenant.id).order_by(User.role, User.email).limit(10)
+        for person in session.scalars(people):
+            print(f"  {person.role:5}  {person.id}  {person.email}")
+
+
+@contextmanager
+def database_session() -> Iterator[Session]:
+    """A session on the database, which is named first; what a person can mend ends the command with a sentence."""
+    try:
+        found = database.locate()
+        print(found.description, file=sys.stderr)
+        with database.errors_as_sentences(), Session(database.create_engine()) as session:
+            yield session
+    except SetupError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    verbs(prog_name="python -m app")
