@@ -1,0 +1,134 @@
+"""The server that the tests run on, a database at head for each test, and people to be."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from psycopg import Connection
+from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
+from sqlalchemy import URL
+
+from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
+from tests.people import Who, crowd, populate
+from tests.tools import alembic, attempt, connect, url_of
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres-binaries",
+        type=Path,
+        metavar="DIRECTORY",
+        help="run on these PostgreSQL binaries (initdb, pg_ctl, ...) instead of the embedded ones",
+    )
+
+
+# The tests say where they connect to: a PGHOST or DATABASE_URL of the caller's must not lead them elsewhere.
+for variable in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
+    del os.environ[variable]
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A fresh server of the tests' own, gone when they are."""
+    binaries = request.config.getoption("--postgres-binaries") or installed_binaries()
+    parent = Path(tempfile.mkdtemp(dir="/tmp"))
+    parent.chmod(0o755)
+    home = own_directory(parent / "server")
+    # Nothing of it needs to outlive a crash.
+    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "50"}
+    server = Server(home, reachable_binaries(binaries), settings)
+    with server.running():
+        yield server
+    shutil.rmtree(parent)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A server as pytest-postgresql's `depends_on` takes one; its templates begin as copies of template1."""
+
+    host: str
+    port: int = 5432
+    user: str = SUPERUSER
+    password: None = None
+    options: str = ""
+    template_dbname: str = "template1"
+    maintenance_dbname: str = "postgres"
+
+    def url(self, database: str) -> URL:
+        query = {"host": self.host, "port": str(self.port)}
+        return URL.create("postgresql+psycopg", self.user, database=database, query=query)
+
+
+@pytest.fixture(scope="session")
+def host(server: Server) -> Host:
+    return Host(str(server.socket_directory))
+
+
+def loader(work: Callable[[URL], None]) -> Callable[..., None]:
+    """Do some work on a template database, called as pytest-postgresql calls what it loads."""
+
+    def load(host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
+        query = {"host": host, "port": str(port)}
+        work(URL.create("postgresql+psycopg", user, password, database=dbname, query=query))
+
+    return load
+
+
+def upgrade(url: URL) -> None:
+    alembic(url, "upgrade", "head")
+
+
+def add_people(url: URL) -> None:
+    with connect(url) as connection:
+        populate(connection)
+
+
+def add_crowd(url: URL) -> None:
+    with connect(url) as connection:
+        crowd(connection)
+
+
+# A template each; those with rows grow out of the one before.
+empty_template = factories.postgresql_noproc(depends_on="host", dbname="empty")
+head_template = factories.postgresql_noproc(depends_on="host", dbname="head", load=[loader(upgrade)])
+people_template = factories.postgresql_noproc(depends_on="head_template", dbname="people", load=[loader(add_people)])
+crowd_template = factories.postgresql_noproc(depends_on="people_template", dbname="crowd", load=[loader(add_crowd)])
+
+empty_connection = factories.postgresql("empty_template")
+head_connection = factories.postgresql("head_template")
+platform = factories.postgresql("people_template")  # a superuser's connection; the rows are those of tests.people
+
+
+@pytest.fixture
+def empty(empty_connection: Connection) -> URL:
+    """An empty database."""
+    return url_of(empty_connection)
+
+
+@pytest.fixture
+def head(head_connection: Connection) -> URL:
+    """A database at head, without rows."""
+    return url_of(head_connection)
+
+
+@pytest.fixture
+def try_as(host: Host, people_template: NoopExecutor) -> Callable[..., int | str]:
+    """Try a statement as a person, on the rows of tests.people, and leave nothing of it: see tests.tools.attempt."""
+
+    def try_as(who: Who, statement: str, **values: object) -> int | str:
+        with connect(host.url(people_template.template_dbname)) as connection:
+            return attempt(connection, who, statement, values)
+
+    return try_as
+
+
+@pytest.fixture
+def crowded(host: Host, crowd_template: NoopExecutor) -> Iterator[Connection]:
+    """A connection to a database with enough rows of many tenants for the planner to want indexes; only to read."""
+    with connect(host.url(crowd_template.template_dbname)) as connection:
+        yield connection

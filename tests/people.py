@@ -1,0 +1,162 @@
+"""Two tenants, their people and rows, for tests at any revision."""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.types.json import Json
+
+
+def key(number: int) -> UUID:
+    """A UUID that is easy to tell apart in a failure."""
+    return UUID(int=number)
+
+
+ACME, GLOBEX = key(1), key(2)
+ACME_ADMIN, ACME_MEMBER, ACME_COLLEAGUE, ACME_INACTIVE, ACME_INACTIVE_ADMIN = (key(0x10 + i) for i in range(5))
+GLOBEX_ADMIN, GLOBEX_MEMBER = key(0x20), key(0x21)
+NOBODY = key(0x99)
+
+PUBLISHED, DRAFT = key(0x100), key(0x101)  # ACME's chatbots
+GLOBEX_PUBLISHED, GLOBEX_DRAFT = key(0x200), key(0x201)
+
+OWN_TALK, OWN_OLD_TALK, COLLEAGUES_TALK, GLOBEX_TALK = (key(0x300 + i) for i in range(4))
+OWN_QUESTION, OWN_ANSWER, COLLEAGUES_ANSWER, GLOBEX_ANSWER, OWN_OTHER_ANSWER = (key(0x400 + i) for i in range(5))
+OWN_FEEDBACK, COLLEAGUES_FEEDBACK, GLOBEX_FEEDBACK = (key(0x500 + i) for i in range(3))
+
+
+@dataclass(frozen=True)
+class Who:
+    """A caller as the database sees one: the role, and the token's claims as text, if there is a token."""
+
+    role: str | None  # None: the login role, a superuser
+    claims: str | None = None
+
+
+def person(user_id: object) -> Who:
+    """Someone with a token."""
+    return Who("authenticated", json.dumps({"role": "authenticated", "sub": str(user_id)}))
+
+
+ANONYMOUS = Who("anon")
+MEMBER, COLLEAGUE, ADMIN = person(ACME_MEMBER), person(ACME_COLLEAGUE), person(ACME_ADMIN)
+INACTIVE, INACTIVE_ADMIN = person(ACME_INACTIVE), person(ACME_INACTIVE_ADMIN)
+OTHER_MEMBER, OTHER_ADMIN = person(GLOBEX_MEMBER), person(GLOBEX_ADMIN)
+STRANGER, MALFORMED, NO_SUB = person(NOBODY), person("1; DROP TABLE users"), Who("authenticated", "{}")
+NO_TOKEN = Who("authenticated")
+SERVICE, OWNER = Who("service_role"), Who(None)
+
+
+def populate(connection: Connection, first: str = "006", last: str = "010") -> None:
+    """Insert the rows that each revision from `first` to `last` makes room for, into a database at `last`."""
+    for revision, rows in (
+        ("006", baseline_rows),
+        ("007", chatbots),
+        ("008", admins),
+        ("009", links),
+        ("010", notes),
+    ):
+        if first <= revision <= last:
+            rows(connection, "notes" if last >= "010" else "comment")
+
+
+def baseline_rows(connection: Connection, notes: str) -> None:
+    execute = connection.cursor().executemany
+    execute("INSERT INTO tenants (id, name) VALUES (%s, %s)", [(ACME, "Acme"), (GLOBEX, "Globex")])
+    execute(
+        "INSERT INTO users (id, tenant_id, email, full_name, is_active) VALUES (%s, %s, %s, %s, %s)",
+        [
+            (ACME_ADMIN, ACME, "admin@acme.example", "Ann Admin", True),
+            (ACME_MEMBER, ACME, "member@acme.example", None, True),
+            (ACME_COLLEAGUE, ACME, "colleague@acme.example", "Col League", True),
+            (ACME_INACTIVE, ACME, "inactive@acme.example", "Ina Ctive", False),
+            (ACME_INACTIVE_ADMIN, ACME, "former@acme.example", "For Mer", False),
+            (GLOBEX_ADMIN, GLOBEX, "admin@globex.example", "Glo Bex", True),
+            (GLOBEX_MEMBER, GLOBEX, "member@globex.example", "Glenda Bex", True),
+        ],
+    )
+    execute(
+        "INSERT INTO conversations (id, tenant_id, user_id, title) VALUES (%s, %s, %s, %s)",
+        [
+            (OWN_TALK, ACME, ACME_MEMBER, "Own"),
+            (OWN_OLD_TALK, ACME, ACME_MEMBER, None),
+            (COLLEAGUES_TALK, ACME, ACME_COLLEAGUE, "Colleague's"),
+            (GLOBEX_TALK, GLOBEX, GLOBEX_MEMBER, "Globex's"),
+        ],
+    )
+    execute(
+        "INSERT INTO messages (id, conversation_id, role, content) VALUES (%s, %s, %s, %s)",
+        [
+            (OWN_QUESTION, OWN_TALK, "user", "What is 6 x 7?"),
+            (OWN_ANSWER, OWN_TALK, "assistant", "42"),
+            (OWN_OTHER_ANSWER, OWN_OLD_TALK, "assistant", "Hello"),
+            (COLLEAGUES_ANSWER, COLLEAGUES_TALK, "assistant", "Private"),
+            (GLOBEX_ANSWER, GLOBEX_TALK, "assistant", "Secret"),
+        ],
+    )
+    execute(
+        f"INSERT INTO feedback (id, message_id, user_id, rating, {notes}) VALUES (%s, %s, %s, %s, %s)",
+        [
+            (OWN_FEEDBACK, OWN_ANSWER, ACME_MEMBER, 5, "Right"),
+            (COLLEAGUES_FEEDBACK, COLLEAGUES_ANSWER, ACME_COLLEAGUE, 1, None),
+            (GLOBEX_FEEDBACK, GLOBEX_ANSWER, GLOBEX_MEMBER, 3, "Globex's opinion"),
+        ],
+    )
+
+
+def chatbots(connection: Connection, _: str) -> None:
+    connection.cursor().executemany(
+        """
+        INSERT INTO chatbots (id, tenant_id, created_by, name, system_prompt, model, settings, is_published)
+        VALUES (%s, %s, %s, %s, 'Be kind.', 'a-model', %s, %s)
+        """,
+        [
+            (PUBLISHED, ACME, ACME_ADMIN, "Acme Support", Json({"greeting": "Hi"}), True),
+            (DRAFT, ACME, ACME_ADMIN, "Acme Draft", Json({}), False),
+            (GLOBEX_PUBLISHED, GLOBEX, GLOBEX_ADMIN, "Globex Support", Json({}), True),
+            (GLOBEX_DRAFT, GLOBEX, None, "Globex Draft", Json({}), False),
+        ],
+    )
+
+
+def admins(connection: Connection, _: str) -> None:
+    # The guide's own statement ("Existing Data Compatibility").
+    connection.execute("""
+        UPDATE public.users
+        SET role = 'admin'
+        WHERE email IN ('admin@acme.example', 'former@acme.example', 'admin@globex.example')
+    """)
+
+
+def links(connection: Connection, _: str) -> None:
+    connection.execute("UPDATE conversations SET chatbot_id = %s WHERE id = %s", (PUBLISHED, OWN_TALK))
+    connection.execute("UPDATE conversations SET chatbot_id = %s WHERE id = %s", (GLOBEX_DRAFT, GLOBEX_TALK))
+
+
+def notes(connection: Connection, notes: str) -> None:
+    connection.execute(f"UPDATE feedback SET {notes} = 'Written later' WHERE id = %s", (COLLEAGUES_FEEDBACK,))
+
+
+def crowd(connection: Connection) -> None:
+    """Add so many rows of many tenants that the planner wants indexes."""
+    connection.execute(
+        """
+        INSERT INTO tenants (name) SELECT 'Tenant ' || n FROM generate_series(1, 50) AS n;
+        INSERT INTO users (tenant_id, email)
+            SELECT id, n || '@example.com' FROM tenants, generate_series(1, 200) AS n;
+        INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model, is_published, created_at)
+            SELECT tenant_id, id, 'Bot ' || email, 'Be one of many.', 'a-model', email ~ '^[1-5]',
+                now() - random() * interval '1 year'
+            FROM users;
+        """
+    )
+    connection.execute(
+        """
+        INSERT INTO conversations (tenant_id, user_id, chatbot_id, created_at)
+            SELECT tenant_id, id, CASE WHEN tenant_id = %s THEN %s::uuid END, now() - random() * interval '1 year'
+            FROM users
+        """,
+        (ACME, PUBLISHED),
+    )
+    connection.execute("ANALYZE")

@@ -1,0 +1,122 @@
+"""Who may do what with chatbots: design §3's row for it, each denial beside a case that succeeds."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_MEMBER,
+    ADMIN,
+    ANONYMOUS,
+    DRAFT,
+    GLOBEX,
+    INACTIVE,
+    INACTIVE_ADMIN,
+    MALFORMED,
+    MEMBER,
+    NO_SUB,
+    NO_TOKEN,
+    OTHER_ADMIN,
+    SERVICE,
+    STRANGER,
+    Who,
+)
+
+READ = "SELECT id FROM chatbots"
+READ_ALL_COLUMNS = "SELECT * FROM chatbots"
+READ_DRAFT = f"SELECT id FROM chatbots WHERE id = '{DRAFT}'"
+READ_GLOBEX = f"SELECT id FROM chatbots WHERE tenant_id = '{GLOBEX}'"
+READ_VIEW = "SELECT * FROM published_chatbots"
+CREATE = f"""
+    INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model)
+    VALUES ('{ACME}', '{ACME_ADMIN}', 'New', 'Be new.', 'a-model')
+"""
+CREATE_ANONYMOUSLY = CREATE.replace(f"'{ACME_ADMIN}'", "NULL")
+CREATE_AS_MEMBER = CREATE.replace(str(ACME_ADMIN), str(ACME_MEMBER))
+CREATE_ELSEWHERE = CREATE.replace(str(ACME), str(GLOBEX))
+CREATE_BACKDATED = CREATE.replace("model)", "model, created_at)").replace("'a-model')", "'a-model', '2020-01-01')")
+CONFIGURE = """
+    UPDATE chatbots SET name = 'New', description = 'New', system_prompt = 'New', model = 'new', temperature = 1,
+        max_tokens = 5, settings = '{"a": 1}', is_published = true
+"""
+MOVE = f"UPDATE chatbots SET tenant_id = '{GLOBEX}'"
+TAKE_OVER = f"UPDATE chatbots SET created_by = '{ACME_MEMBER}'"
+BACKDATE = "UPDATE chatbots SET updated_at = '2020-01-01'"
+DELETE = "DELETE FROM chatbots"
+WRITE_VIEW = "UPDATE published_chatbots SET name = 'New'"
+
+
+@pytest.mark.parametrize(
+    ("who", "statement", "outcome"),
+    [
+        pytest.param(ANONYMOUS, READ, 2, id="anonymous-reads-published-of-every-tenant"),
+        pytest.param(ANONYMOUS, READ_ALL_COLUMNS, "grant", id="anonymous-reads-not-every-column"),
+        pytest.param(ANONYMOUS, READ_DRAFT, 0, id="anonymous-reads-no-draft"),
+        pytest.param(ANONYMOUS, READ_VIEW, 2, id="anonymous-reads-the-view"),
+        pytest.param(MEMBER, READ_ALL_COLUMNS, 1, id="member-reads-published"),
+        pytest.param(MEMBER, READ_DRAFT, 0, id="member-reads-no-draft"),
+        pytest.param(MEMBER, READ_GLOBEX, 0, id="member-reads-nothing-elsewhere"),
+        pytest.param(MEMBER, READ_VIEW, 1, id="member-reads-the-view"),
+        pytest.param(ADMIN, READ_ALL_COLUMNS, 2, id="admin-reads-own-tenant"),
+        pytest.param(ADMIN, READ_DRAFT, 1, id="admin-reads-draft"),
+        pytest.param(ADMIN, READ_GLOBEX, 0, id="admin-reads-nothing-elsewhere"),
+        pytest.param(ADMIN, READ_VIEW, 1, id="admin-reads-the-view"),
+        pytest.param(OTHER_ADMIN, READ_GLOBEX, 2, id="other-admin-reads-own-tenant"),
+        pytest.param(OTHER_ADMIN, READ_DRAFT, 0, id="other-admin-reads-nothing-elsewhere"),
+        pytest.param(SERVICE, READ_ALL_COLUMNS, 4, id="service-reads-all"),
+        pytest.param(SERVICE, READ_VIEW, 2, id="service-reads-the-view"),
+        pytest.param(NO_TOKEN, READ, 0, id="no-token-reads-nothing"),
+        pytest.param(NO_SUB, READ, 0, id="no-sub-reads-nothing"),
+        pytest.param(MALFORMED, READ, 0, id="malformed-sub-reads-nothing"),
+        pytest.param(STRANGER, READ, 0, id="stranger-reads-nothing"),
+        pytest.param(INACTIVE, READ, 0, id="inactive-reads-nothing"),
+        pytest.param(INACTIVE_ADMIN, READ, 0, id="inactive-admin-reads-nothing"),
+        pytest.param(ANONYMOUS, CREATE, "grant", id="anonymous-creates-nothing"),
+        pytest.param(NO_TOKEN, CREATE, "policy", id="no-token-creates-nothing"),
+        pytest.param(NO_SUB, CREATE, "policy", id="no-sub-creates-nothing"),
+        pytest.param(MALFORMED, CREATE, "policy", id="malformed-sub-creates-nothing"),
+        pytest.param(STRANGER, CREATE, "policy", id="stranger-creates-nothing"),
+        pytest.param(INACTIVE, CREATE, "policy", id="inactive-creates-nothing"),
+        pytest.param(INACTIVE_ADMIN, CREATE, "policy", id="inactive-admin-creates-nothing"),
+        pytest.param(ANONYMOUS, CONFIGURE, "grant", id="anonymous-configures-nothing"),
+        pytest.param(NO_TOKEN, CONFIGURE, 0, id="no-token-configures-nothing"),
+        pytest.param(NO_SUB, CONFIGURE, 0, id="no-sub-configures-nothing"),
+        pytest.param(MALFORMED, CONFIGURE, 0, id="malformed-sub-configures-nothing"),
+        pytest.param(STRANGER, CONFIGURE, 0, id="stranger-configures-nothing"),
+        pytest.param(INACTIVE, CONFIGURE, 0, id="inactive-configures-nothing"),
+        pytest.param(INACTIVE_ADMIN, CONFIGURE, 0, id="inactive-admin-configures-nothing"),
+        pytest.param(ANONYMOUS, DELETE, "grant", id="anonymous-deletes-nothing"),
+        pytest.param(NO_TOKEN, DELETE, 0, id="no-token-deletes-nothing"),
+        pytest.param(NO_SUB, DELETE, 0, id="no-sub-deletes-nothing"),
+        pytest.param(MALFORMED, DELETE, 0, id="malformed-sub-deletes-nothing"),
+        pytest.param(STRANGER, DELETE, 0, id="stranger-deletes-nothing"),
+        pytest.param(INACTIVE, DELETE, 0, id="inactive-deletes-nothing"),
+        pytest.param(INACTIVE_ADMIN, DELETE, 0, id="inactive-admin-deletes-nothing"),
+        pytest.param(ADMIN, CREATE, 1, id="admin-creates-as-themself"),
+        pytest.param(ADMIN, CREATE_ANONYMOUSLY, "policy", id="admin-creates-not-without-a-name"),
+        pytest.param(ADMIN, CREATE_AS_MEMBER, "policy", id="admin-creates-in-nobodys-name"),
+        pytest.param(ADMIN, CREATE_ELSEWHERE, "policy", id="admin-creates-nothing-elsewhere"),
+        pytest.param(ADMIN, CREATE_BACKDATED, "grant", id="admin-forges-no-time"),
+        pytest.param(MEMBER, CREATE_AS_MEMBER, "policy", id="member-creates-nothing"),
+        pytest.param(OTHER_ADMIN, CREATE, "policy", id="other-admin-creates-nothing-elsewhere"),
+        pytest.param(SERVICE, CREATE_ANONYMOUSLY, 1, id="service-creates"),
+        pytest.param(ADMIN, CONFIGURE, 2, id="admin-configures-own-tenant"),
+        pytest.param(OTHER_ADMIN, CONFIGURE, 2, id="other-admin-configures-own-tenant"),
+        pytest.param(MEMBER, CONFIGURE, 0, id="member-configures-nothing"),
+        pytest.param(SERVICE, CONFIGURE, 4, id="service-configures-all"),
+        pytest.param(ADMIN, MOVE, "grant", id="admin-moves-none"),
+        pytest.param(ADMIN, TAKE_OVER, "grant", id="admin-takes-none-over"),
+        pytest.param(ADMIN, BACKDATE, "grant", id="admin-backdates-none"),
+        pytest.param(SERVICE, TAKE_OVER, 4, id="service-takes-over"),
+        pytest.param(ADMIN, DELETE, 2, id="admin-deletes-own-tenant"),
+        pytest.param(MEMBER, DELETE, 0, id="member-deletes-nothing"),
+        pytest.param(SERVICE, DELETE, 4, id="service-deletes-all"),
+        pytest.param(ADMIN, WRITE_VIEW, "grant", id="admin-writes-no-view"),
+        pytest.param(ANONYMOUS, WRITE_VIEW, "grant", id="anonymous-writes-no-view"),
+        pytest.param(SERVICE, WRITE_VIEW, "grant", id="service-writes-no-view"),
+    ],
+)
+def test_chatbots(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
+    assert try_as(who, statement) == outcome

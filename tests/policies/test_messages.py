@@ -1,0 +1,69 @@
+"""Who may do what with messages: design §3's row for it, each denial beside a case that succeeds."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.people import (
+    ADMIN,
+    ANONYMOUS,
+    COLLEAGUE,
+    INACTIVE,
+    INACTIVE_ADMIN,
+    MALFORMED,
+    MEMBER,
+    NO_SUB,
+    NO_TOKEN,
+    OTHER_MEMBER,
+    OWN_TALK,
+    SERVICE,
+    STRANGER,
+    Who,
+)
+
+READ = "SELECT FROM messages"
+READ_OWN = f"SELECT FROM messages WHERE conversation_id = '{OWN_TALK}'"
+ASK = f"INSERT INTO messages (conversation_id, role, content) VALUES ('{OWN_TALK}', 'user', 'Hello')"
+ANSWER = f"INSERT INTO messages (conversation_id, role, content) VALUES ('{OWN_TALK}', 'assistant', 'Hello')"
+SHOUT = f"INSERT INTO messages (conversation_id, role, content) VALUES ('{OWN_TALK}', 'shouter', 'HELLO')"
+EDIT = "UPDATE messages SET content = 'Edited'"
+DELETE = "DELETE FROM messages"
+
+
+@pytest.mark.parametrize(
+    ("who", "statement", "outcome"),
+    [
+        pytest.param(MEMBER, READ, 3, id="member-reads-own"),
+        pytest.param(MEMBER, READ_OWN, 2, id="member-reads-own-conversation"),
+        pytest.param(COLLEAGUE, READ_OWN, 0, id="member-reads-no-colleagues"),
+        pytest.param(OTHER_MEMBER, READ_OWN, 0, id="other-member-reads-nothing-elsewhere"),
+        pytest.param(ADMIN, READ, 0, id="admin-reads-none"),
+        pytest.param(SERVICE, READ, 5, id="service-reads-all"),
+        pytest.param(ANONYMOUS, READ, "grant", id="anonymous-reads-nothing"),
+        pytest.param(NO_TOKEN, READ, 0, id="no-token-reads-nothing"),
+        pytest.param(NO_SUB, READ, 0, id="no-sub-reads-nothing"),
+        pytest.param(MALFORMED, READ, 0, id="malformed-sub-reads-nothing"),
+        pytest.param(STRANGER, READ, 0, id="stranger-reads-nothing"),
+        pytest.param(INACTIVE, READ, 0, id="inactive-reads-nothing"),
+        pytest.param(INACTIVE_ADMIN, READ, 0, id="inactive-admin-reads-nothing"),
+        pytest.param(ANONYMOUS, ASK, "grant", id="anonymous-asks-nothing"),
+        pytest.param(NO_TOKEN, ASK, "policy", id="no-token-asks-nothing"),
+        pytest.param(NO_SUB, ASK, "policy", id="no-sub-asks-nothing"),
+        pytest.param(MALFORMED, ASK, "policy", id="malformed-sub-asks-nothing"),
+        pytest.param(STRANGER, ASK, "policy", id="stranger-asks-nothing"),
+        pytest.param(INACTIVE, ASK, "policy", id="inactive-asks-nothing"),
+        pytest.param(INACTIVE_ADMIN, ASK, "policy", id="inactive-admin-asks-nothing"),
+        pytest.param(MEMBER, ASK, 1, id="member-asks"),
+        pytest.param(MEMBER, ANSWER, "policy", id="member-answers-for-nobody"),
+        pytest.param(COLLEAGUE, ASK, "policy", id="member-asks-not-elsewhere"),
+        pytest.param(ADMIN, ASK, "policy", id="admin-asks-not-elsewhere"),
+        pytest.param(SERVICE, ANSWER, 1, id="service-answers"),
+        pytest.param(SERVICE, SHOUT, "check", id="no-unknown-role"),
+        pytest.param(MEMBER, EDIT, "grant", id="member-has-no-update"),
+        pytest.param(MEMBER, DELETE, "grant", id="member-has-no-delete"),
+        pytest.param(SERVICE, EDIT, 5, id="service-edits"),
+        pytest.param(SERVICE, DELETE, 5, id="service-deletes"),
+    ],
+)
+def test_messages(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
+    assert try_as(who, statement) == outcome

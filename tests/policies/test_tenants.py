@@ -1,0 +1,61 @@
+"""Who may do what with tenants: design §3's row for it, each denial beside a case that succeeds."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.people import (
+    ACME,
+    ADMIN,
+    ANONYMOUS,
+    INACTIVE,
+    INACTIVE_ADMIN,
+    MALFORMED,
+    MEMBER,
+    NO_SUB,
+    NO_TOKEN,
+    OTHER_ADMIN,
+    SERVICE,
+    STRANGER,
+    Who,
+)
+
+READ = "SELECT FROM tenants"
+READ_OWN = f"SELECT FROM tenants WHERE id = '{ACME}'"
+CREATE = "INSERT INTO tenants (name) VALUES ('New')"
+RENAME = "UPDATE tenants SET name = 'New'"
+DELETE = "DELETE FROM tenants"
+
+
+@pytest.mark.parametrize(
+    ("who", "statement", "outcome"),
+    [
+        pytest.param(MEMBER, READ, 1, id="member-reads-one"),
+        pytest.param(MEMBER, READ_OWN, 1, id="member-reads-own"),
+        pytest.param(ADMIN, READ, 1, id="admin-reads-one"),
+        pytest.param(OTHER_ADMIN, READ, 1, id="other-admin-reads-one"),
+        pytest.param(OTHER_ADMIN, READ_OWN, 0, id="other-admin-reads-nothing-elsewhere"),
+        pytest.param(SERVICE, READ, 2, id="service-reads-all"),
+        pytest.param(ANONYMOUS, READ, "grant", id="anonymous-reads-nothing"),
+        pytest.param(NO_TOKEN, READ, 0, id="no-token-reads-nothing"),
+        pytest.param(NO_SUB, READ, 0, id="no-sub-reads-nothing"),
+        pytest.param(MALFORMED, READ, 0, id="malformed-sub-reads-nothing"),
+        pytest.param(STRANGER, READ, 0, id="stranger-reads-nothing"),
+        pytest.param(INACTIVE, READ, 0, id="inactive-reads-nothing"),
+        pytest.param(INACTIVE_ADMIN, READ, 0, id="inactive-admin-reads-nothing"),
+        pytest.param(ADMIN, CREATE, "grant", id="admin-has-no-insert"),
+        pytest.param(ADMIN, RENAME, "grant", id="admin-has-no-update"),
+        pytest.param(ADMIN, DELETE, "grant", id="admin-has-no-delete"),
+        pytest.param(MEMBER, CREATE, "grant", id="member-has-no-insert"),
+        pytest.param(MEMBER, RENAME, "grant", id="member-has-no-update"),
+        pytest.param(MEMBER, DELETE, "grant", id="member-has-no-delete"),
+        pytest.param(ANONYMOUS, CREATE, "grant", id="anonymous-has-no-insert"),
+        pytest.param(ANONYMOUS, RENAME, "grant", id="anonymous-has-no-update"),
+        pytest.param(ANONYMOUS, DELETE, "grant", id="anonymous-has-no-delete"),
+        pytest.param(SERVICE, CREATE, 1, id="service-creates"),
+        pytest.param(SERVICE, RENAME, 2, id="service-renames"),
+        pytest.param(SERVICE, DELETE, 2, id="service-deletes"),
+    ],
+)
+def test_tenants(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
+    assert try_as(who, statement) == outcome

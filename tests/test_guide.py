@@ -1,0 +1,277 @@
+"""The guide's "Post-Migration Testing" and "Security Testing": a test for each line, named after it."""
+
+from collections.abc import Callable
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import URL
+
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_MEMBER,
+    ADMIN,
+    ANONYMOUS,
+    DRAFT,
+    GLOBEX,
+    GLOBEX_ADMIN,
+    GLOBEX_DRAFT,
+    GLOBEX_PUBLISHED,
+    INACTIVE,
+    INACTIVE_ADMIN,
+    MEMBER,
+    NO_TOKEN,
+    NOBODY,
+    OTHER_ADMIN,
+    OWN_OLD_TALK,
+    OWN_TALK,
+    OWNER,
+    PUBLISHED,
+    SERVICE,
+    STRANGER,
+    Who,
+    populate,
+)
+from tests.tools import alembic, become, connect, rows, url_of
+
+TryAs = Callable[..., int | str]
+
+ALL = "SELECT id FROM chatbots"
+ONE = "SELECT id FROM chatbots WHERE id = %(id)s"
+CREATE = """
+    INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model)
+    VALUES (%(tenant)s, %(by)s, 'New', 'Be new.', 'a-model')
+"""
+UPDATE = "UPDATE chatbots SET name = 'Changed' WHERE id = %(id)s"
+DELETE = "DELETE FROM chatbots WHERE id = %(id)s"
+
+
+# Post-Migration Testing
+
+
+def test_verify_chatbots_table_created_successfully(platform: Connection) -> None:
+    columns = platform.execute("""
+        SELECT column_name, data_type, is_nullable FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name = 'chatbots' ORDER BY ordinal_position
+    """).fetchall()
+    assert columns == [
+        ("id", "uuid", "NO"),
+        ("tenant_id", "uuid", "NO"),
+        ("created_by", "uuid", "YES"),
+        ("name", "character varying", "NO"),
+        ("description", "text", "YES"),
+        ("system_prompt", "text", "NO"),
+        ("model", "character varying", "NO"),
+        ("temperature", "double precision", "NO"),
+        ("max_tokens", "integer", "YES"),
+        ("settings", "jsonb", "NO"),
+        ("is_published", "boolean", "NO"),
+        ("created_at", "timestamp with time zone", "NO"),
+        ("updated_at", "timestamp with time zone", "NO"),
+    ]
+
+
+def test_confirm_rls_policies_prevent_unauthorized_access(platform: Connection, try_as: TryAs) -> None:
+    unprotected = platform.execute("""
+        SELECT relname FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT relrowsecurity
+    """).fetchall()
+    assert unprotected == []
+    policies = platform.execute("SELECT policyname, cmd, roles::text FROM pg_policies WHERE tablename = 'chatbots'")
+    assert set(policies) == {
+        ("Admin users can view chatbots in their tenant", "SELECT", "{authenticated}"),
+        ("Users can view published chatbots in their tenant", "SELECT", "{authenticated}"),
+        ("Admin users can create chatbots in their tenant", "INSERT", "{authenticated}"),
+        ("Admin users can update chatbots in their tenant", "UPDATE", "{authenticated}"),
+        ("Admin users can delete chatbots in their tenant", "DELETE", "{authenticated}"),
+        ("Demo user can view published chatbots", "SELECT", "{anon}"),
+    }
+    assert try_as(MEMBER, ALL) == 1
+    for who in (INACTIVE, INACTIVE_ADMIN, STRANGER, NO_TOKEN):
+        assert try_as(who, ALL) == 0
+
+
+def test_admin_user_can_create_update_delete_chatbots(try_as: TryAs) -> None:
+    assert try_as(ADMIN, CREATE, tenant=ACME, by=ACME_ADMIN) == 1
+    assert try_as(ADMIN, UPDATE, id=DRAFT) == 1
+    assert try_as(ADMIN, DELETE, id=DRAFT) == 1
+
+
+def test_regular_user_can_only_view_published_chatbots(try_as: TryAs) -> None:
+    assert try_as(MEMBER, ALL) == 1
+    assert try_as(MEMBER, ONE, id=PUBLISHED) == 1
+    assert try_as(MEMBER, UPDATE, id=PUBLISHED) == 0
+    assert try_as(MEMBER, DELETE, id=PUBLISHED) == 0
+
+
+def test_demo_user_can_view_published_chatbots_without_auth(try_as: TryAs) -> None:
+    assert try_as(ANONYMOUS, "SELECT id, tenant_id, name, description, model FROM chatbots") == 2
+    assert try_as(ANONYMOUS, "SELECT * FROM published_chatbots") == 2
+
+
+def test_verify_conversations_can_link_to_chatbots(try_as: TryAs) -> None:
+    link = "UPDATE conversations SET chatbot_id = %(bot)s WHERE id = %(talk)s"
+    assert try_as(MEMBER, link, bot=PUBLISHED, talk=OWN_OLD_TALK) == 1
+    start = "INSERT INTO conversations (tenant_id, user_id, chatbot_id) VALUES (%(tenant)s, %(me)s, %(bot)s)"
+    assert try_as(MEMBER, start, tenant=ACME, me=ACME_MEMBER, bot=PUBLISHED) == 1
+    assert try_as(MEMBER, start, tenant=ACME, me=ACME_MEMBER, bot=DRAFT) == "guard"
+    for other_tenants in (GLOBEX_PUBLISHED, GLOBEX_DRAFT):
+        assert try_as(MEMBER, link, bot=other_tenants, talk=OWN_OLD_TALK) in {"guard", "key"}
+        assert try_as(SERVICE, link, bot=other_tenants, talk=OWN_OLD_TALK) == "key"
+        assert try_as(OWNER, link, bot=other_tenants, talk=OWN_OLD_TALK) == "key"
+
+
+def test_confirm_existing_conversations_still_work_with_null_chatbot_id(try_as: TryAs) -> None:
+    assert try_as(MEMBER, "SELECT FROM conversations WHERE chatbot_id IS NULL") == 1
+    assert try_as(MEMBER, "UPDATE conversations SET title = 'New' WHERE chatbot_id IS NULL") == 1
+    assert try_as(MEMBER, "UPDATE conversations SET chatbot_id = NULL WHERE id = %(id)s", id=OWN_TALK) == 1
+    start = "INSERT INTO conversations (tenant_id, user_id) VALUES (%(tenant)s, %(me)s)"
+    assert try_as(MEMBER, start, tenant=ACME, me=ACME_MEMBER) == 1
+
+
+def test_feedback_notes_column_renamed_correctly(empty: URL) -> None:
+    alembic(empty, "upgrade", "009")
+    with connect(empty) as connection:
+        populate(connection, last="009")
+        comments = connection.execute("SELECT id, comment FROM feedback ORDER BY id").fetchall()
+        alembic(empty, "upgrade", "010")
+        assert connection.execute("SELECT id, notes FROM feedback ORDER BY id").fetchall() == comments
+        assert any(comment for _, comment in comments)
+
+
+@pytest.mark.parametrize(
+    ("who", "query", "index"),
+    [
+        pytest.param(
+            MEMBER,
+            "SELECT * FROM chatbots WHERE is_published ORDER BY name LIMIT 20",
+            "idx_chatbots_tenant_published",
+            id="list-published-chatbots-for-tenant",
+        ),
+        pytest.param(
+            MEMBER, f"SELECT * FROM chatbots WHERE id = '{PUBLISHED}'", "idx_chatbots_tenant_id", id="get-chatbot"
+        ),
+        pytest.param(
+            ADMIN,
+            "SELECT * FROM chatbots ORDER BY created_at DESC LIMIT 20",
+            "idx_chatbots_created_at",
+            id="newest-chatbots",
+        ),
+        pytest.param(
+            ADMIN, "SELECT * FROM chatbots WHERE name ^@ 'Bot 4'", "idx_chatbots_name", id="search-chatbots-by-name"
+        ),
+        pytest.param(
+            ADMIN,
+            f"SELECT * FROM chatbots WHERE created_by = '{ACME_ADMIN}'",
+            "idx_chatbots_created_by",
+            id="chatbots-of-a-creator",
+        ),
+        pytest.param(
+            ANONYMOUS,
+            "SELECT * FROM published_chatbots ORDER BY created_at DESC LIMIT 20",
+            "idx_chatbots_is_published",
+            id="demo-listing",
+        ),
+        pytest.param(
+            SERVICE,
+            f"SELECT * FROM conversations WHERE chatbot_id = '{PUBLISHED}' ORDER BY created_at DESC LIMIT 20",
+            "idx_conversations_chatbot_id",
+            id="list-conversations-for-chatbot",
+        ),
+        pytest.param(
+            SERVICE,
+            f"SELECT * FROM conversations WHERE tenant_id = '{ACME}' AND chatbot_id = '{PUBLISHED}'",
+            "idx_conversations_",
+            id="list-conversations-for-tenant-and-chatbot",
+        ),
+        pytest.param(MEMBER, f"SELECT role FROM users WHERE id = '{ACME_MEMBER}'", "users_pkey", id="check-user-role"),
+        pytest.param(SERVICE, "SELECT tenant_id FROM users WHERE role = 'admin'", "idx_users_role", id="all-admins"),
+        pytest.param(
+            SERVICE,
+            f"SELECT * FROM users WHERE tenant_id = '{ACME}' AND role = 'admin'",
+            "idx_users_",
+            id="admins-of-a-tenant",
+        ),
+    ],
+)
+def test_run_performance_tests_on_indexed_queries(crowded: Connection, who: Who, query: str, index: str) -> None:
+    with crowded.transaction():
+        become(crowded, who)
+        plan = "\n".join(line for (line,) in crowded.execute("EXPLAIN " + query))
+    assert index in plan
+    assert "Seq Scan" not in plan
+    assert "ORDER BY" not in query or "Sort" not in plan
+
+
+def test_verify_foreign_key_constraints_work(try_as: TryAs, platform: Connection) -> None:
+    link = "UPDATE conversations SET chatbot_id = %(bot)s WHERE id = %(talk)s"
+    assert try_as(OWNER, CREATE, tenant=ACME, by=ACME_ADMIN) == 1
+    assert try_as(OWNER, CREATE, tenant=NOBODY, by=ACME_ADMIN) == "key"
+    assert try_as(OWNER, CREATE, tenant=ACME, by=NOBODY) == "key"
+    assert try_as(OWNER, link, bot=NOBODY, talk=OWN_TALK) == "key"
+
+    before = rows(platform)
+    platform.execute("DELETE FROM chatbots WHERE id = %s", (PUBLISHED,))
+    talk = platform.execute("SELECT tenant_id, chatbot_id FROM conversations WHERE id = %s", (OWN_TALK,)).fetchone()
+    assert talk == (ACME, None)  # the conversation stays, in its tenant
+    assert rows(platform)["conversations.updated_at"] == before["conversations.updated_at"]
+
+    platform.execute("DELETE FROM users WHERE id = %s", (ACME_ADMIN,))
+    draft = platform.execute("SELECT created_by FROM chatbots WHERE id = %s", (DRAFT,)).fetchone()
+    assert draft == (None,)  # the chatbot outlives its creator
+    assert before["chatbots.updated_at"][0] - 1 == rows(platform)["chatbots.updated_at"][0]
+
+    platform.execute("DELETE FROM tenants WHERE id = %s", (ACME,))
+    assert platform.execute("SELECT DISTINCT tenant_id FROM chatbots").fetchall() == [(GLOBEX,)]
+
+
+def test_rollback_procedure(platform: Connection) -> None:
+    """To 006, the guide's full rollback; test_revisions.py looks at each step."""
+    before = rows(platform)
+    platform.commit()
+    alembic(url_of(platform), "downgrade", "006")
+    gone = before.keys() - rows(platform).keys()
+    assert {name for name in gone if not name.startswith("chatbots.")} == {"users.role", "conversations.chatbot_id"}
+    assert rows(platform).items() <= before.items()
+
+
+# Security Testing
+
+
+def test_attempt_cross_tenant_chatbot_access_should_fail(try_as: TryAs) -> None:
+    assert try_as(OTHER_ADMIN, ONE, id=GLOBEX_DRAFT) == 1
+    for who in (MEMBER, ADMIN):
+        for foreign in (GLOBEX_PUBLISHED, GLOBEX_DRAFT):
+            assert try_as(who, ONE, id=foreign) == 0
+            assert try_as(who, UPDATE, id=foreign) == 0
+    assert try_as(ADMIN, CREATE, tenant=GLOBEX, by=ACME_ADMIN) == "policy"
+    assert try_as(ADMIN, CREATE, tenant=ACME, by=GLOBEX_ADMIN) == "policy"
+
+
+def test_attempt_regular_user_creating_chatbot_should_fail(try_as: TryAs) -> None:
+    assert try_as(ADMIN, CREATE, tenant=ACME, by=ACME_ADMIN) == 1
+    assert try_as(MEMBER, CREATE, tenant=ACME, by=ACME_MEMBER) == "policy"
+
+
+def test_attempt_user_viewing_unpublished_chatbot_should_fail(try_as: TryAs) -> None:
+    assert try_as(ADMIN, ONE, id=DRAFT) == 1
+    assert try_as(MEMBER, ONE, id=DRAFT) == 0
+
+
+def test_verify_admin_cannot_delete_chatbot_from_other_tenant(try_as: TryAs) -> None:
+    assert try_as(OTHER_ADMIN, DELETE, id=GLOBEX_DRAFT) == 1
+    assert try_as(ADMIN, DELETE, id=GLOBEX_DRAFT) == 0
+    assert try_as(ADMIN, DELETE, id=GLOBEX_PUBLISHED) == 0
+
+
+def test_demo_user_access_restrictions(try_as: TryAs) -> None:
+    public = "SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at FROM chatbots"
+    assert try_as(ANONYMOUS, public) == 2  # the published ones, of every tenant
+    assert try_as(ANONYMOUS, public + " WHERE NOT is_published") == 0
+    for column in ("system_prompt", "settings", "temperature", "max_tokens", "created_by"):
+        assert try_as(ANONYMOUS, f"SELECT {column} FROM chatbots") == "grant"
+    assert try_as(ANONYMOUS, CREATE, tenant=ACME, by=None) == "grant"
+    assert try_as(ANONYMOUS, UPDATE, id=PUBLISHED) == "grant"
+    assert try_as(ANONYMOUS, DELETE, id=PUBLISHED) == "grant"
+    for table in ("tenants", "users", "conversations", "messages", "feedback", "alembic_version"):
+        assert try_as(ANONYMOUS, f"SELECT FROM {table}") == "grant"

@@ -1,0 +1,167 @@
+"""Each revision, up, down and up again, with rows in every table."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import URL
+
+from app.embedded import Server
+from tests.people import ACME, ACME_MEMBER, ADMIN, ANONYMOUS, MEMBER, SERVICE, populate
+from tests.tools import alembic, attempt, catalog, connect, dump, rows, run, url_of
+
+STEPS = [("base", "006"), ("006", "007"), ("007", "008"), ("008", "009"), ("009", "010")]
+
+
+@pytest.mark.parametrize(("before", "revision"), STEPS)
+def test_step_up_down_up(server: Server, empty: URL, before: str, revision: str) -> None:
+    with connect(empty) as connection:
+        if before != "base":
+            alembic(empty, "upgrade", before)
+            populate(connection, last=before)
+        catalog_before, dump_before, rows_before = catalog(connection), dump(server.binaries, empty), rows(connection)
+
+        alembic(empty, "upgrade", revision)
+        catalog_after, dump_after = catalog(connection), dump(server.binaries, empty)
+        assert catalog_after != catalog_before
+        assert rows_before.items() <= rows(connection).items()  # the step touched nothing that was there
+
+        populate(connection, first=revision, last=revision)
+        rows_after = rows(connection)
+        alembic(empty, "downgrade", before)
+        assert catalog(connection) == catalog_before
+        assert dump(server.binaries, empty) == dump_before
+        kept = rows(connection)
+        assert kept.keys() == rows_before.keys()  # all that was there before the step is there again,
+        assert kept.items() <= rows_after.items()  # with every value that it had when the step was undone
+
+        alembic(empty, "upgrade", revision)
+        assert catalog(connection) == catalog_after
+        assert dump(server.binaries, empty) == dump_after
+        assert kept.items() <= rows(connection).items()
+
+
+def test_whole_chain_up_down_up(server: Server, empty: URL) -> None:
+    with connect(empty) as connection:
+        catalog_before, dump_before = catalog(connection), dump(server.binaries, empty)
+        alembic(empty, "upgrade", "head")
+        catalog_after, dump_after = catalog(connection), dump(server.binaries, empty)
+        populate(connection)
+
+        alembic(empty, "downgrade", "base")
+        assert catalog(connection) == catalog_before
+        assert dump(server.binaries, empty) == dump_before
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,)
+
+        alembic(empty, "upgrade", "head")
+        assert catalog(connection) == catalog_after
+        assert dump(server.binaries, empty) == dump_after
+
+
+@pytest.mark.parametrize(("before", "revision"), STEPS[1:4])
+def test_interrupted_step_goes_on(empty: URL, before: str, revision: str) -> None:
+    """These commit in parts: run again from any of them, even the last, they end in the same catalog."""
+    with connect(empty) as connection:
+        alembic(empty, "upgrade", revision)
+        finished = catalog(connection)
+        alembic(empty, "stamp", before)
+        alembic(empty, "upgrade", revision)
+        assert catalog(connection) == finished
+
+
+@pytest.mark.parametrize(
+    ("revision", "index"), [("008", "idx_users_tenant_role"), ("009", "idx_conversations_chatbot_id")]
+)
+def test_invalid_index_of_an_interrupted_build_is_built_again(empty: URL, revision: str, index: str) -> None:
+    with connect(empty) as connection:
+        alembic(empty, "upgrade", revision)
+        finished = catalog(connection)
+        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", (index,))
+        assert catalog(connection) != finished
+        alembic(empty, "stamp", f"{int(revision) - 1:03}")
+        alembic(empty, "upgrade", revision)
+        assert catalog(connection) == finished
+
+
+def test_between_007_and_008_nobody_but_service_writes_chatbots(empty: URL) -> None:
+    alembic(empty, "upgrade", "007")
+    with connect(empty) as connection:
+        populate(connection, last="007")
+        create = f"INSERT INTO chatbots (tenant_id, name, system_prompt, model) VALUES ('{ACME}', 'New', 'New', 'm')"
+        for statement in (create, "UPDATE chatbots SET name = 'New'", "DELETE FROM chatbots"):
+            assert attempt(connection, SERVICE, statement, {}) in {1, 4}
+            for who in (ADMIN, MEMBER, ANONYMOUS):
+                assert attempt(connection, who, statement, {}) == "grant"
+        assert attempt(connection, ADMIN, "SELECT FROM chatbots", {}) == 1  # the published one
+        promote = f"UPDATE users SET tenant_id = '{ACME}' WHERE id = '{ACME_MEMBER}'"
+        assert attempt(connection, SERVICE, promote, {}) == 1
+
+
+def test_downgrade_tells_what_it_loses(platform: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    alembic(url_of(platform), "downgrade", "base")
+    told = capsys.readouterr().err
+    assert "Downgrading 009 drops the chatbot of 2 conversations." in told
+    assert "Downgrading 008 drops the role of 3 admins." in told
+    assert "Downgrading 007 drops 4 chatbots." in told
+    assert "Downgrading 006 drops 2 tenants, 7 users, 4 conversations, 5 messages, 3 feedback." in told
+
+
+def test_downgrade_of_an_empty_database_loses_nothing(head: URL, capsys: pytest.CaptureFixture[str]) -> None:
+    alembic(head, "downgrade", "base")
+    assert "drops" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("taken", ["TABLE users (id int)", "TABLE chatbots (id int)", "SCHEMA chatbot_private"])
+def test_a_name_that_is_taken_is_refused_before_anything_changes(
+    empty: URL, taken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect(empty) as connection:
+        connection.execute(f"CREATE {taken}")
+        before = catalog(connection)
+        with pytest.raises(SystemExit, match=f"already has .*{taken.split()[1]}.*nothing was changed"):
+            alembic(empty, "upgrade", "head")
+        assert catalog(connection) == before
+        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+
+
+def test_supabase_default_privileges_open_nothing(empty: URL, head: URL) -> None:
+    """Supabase grants clients ALL on every new table and function of public: the outcome is the same."""
+    with connect(empty) as connection, connect(head) as plain:
+        for kind in ("TABLES", "FUNCTIONS"):
+            grantees = "anon, authenticated, service_role"
+            connection.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {kind} TO {grantees}")
+            connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO {grantees}")
+        alembic(empty, "upgrade", "head")
+        assert catalog(connection) == catalog(plain)
+        for who in (ANONYMOUS, MEMBER, SERVICE):
+            for statement in ("SELECT FROM alembic_version", "TRUNCATE alembic_version", "TRUNCATE chatbots"):
+                assert attempt(connection, who, statement, {}) == "grant"
+
+
+def test_auditor_may_be_granted_the_version_table(platform: Connection) -> None:
+    platform.execute("CREATE ROLE auditor; GRANT SELECT ON alembic_version TO auditor; SET LOCAL ROLE auditor")
+    assert platform.execute("SELECT version_num FROM alembic_version").fetchall() == [("010",)]
+
+
+def test_a_finished_step_tells_postgrest(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute("LISTEN pgrst")
+        alembic(empty, "upgrade", "006")
+        told = list(connection.notifies(timeout=5, stop_after=1))
+        assert [notify.payload for notify in told] == ["reload schema"]
+
+
+def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: URL, tmp_path: Path) -> None:
+    """Also as --sql: the script runs in psql, from base and back."""
+    for command, revisions in (("upgrade", "base:head"), ("downgrade", "head:base")):
+        script = run("alembic", command, revisions, "--sql")
+        assert script.returncode == 0, script.stderr
+        (tmp_path / "script.sql").write_text(script.stdout)
+        target = empty.set(drivername="postgresql").render_as_string(hide_password=False)
+        psql = [str(server.binaries / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-f", tmp_path / "script.sql", target]
+        done = subprocess.run(psql, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if command == "upgrade":
+            with connect(empty) as connection, connect(head) as plain:
+                assert catalog(connection) == catalog(plain)

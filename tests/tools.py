@@ -1,0 +1,123 @@
+"""What several tests need: the command line, attempts as a person, a database's catalog and rows as text."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic.config import main as alembic_main
+from psycopg import Connection, errors, sql
+from sqlalchemy import URL
+
+from tests.people import Who
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def database_url(url: URL) -> Iterator[None]:
+    """Set DATABASE_URL for the length of a `with` block."""
+    os.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
+    try:
+        yield
+    finally:
+        del os.environ["DATABASE_URL"]
+
+
+def alembic(url: URL, *arguments: str) -> None:
+    """Run the alembic command in this process."""
+    with database_url(url):
+        alembic_main(["-c", str(PROJECT / "alembic.ini"), *arguments], prog="alembic")
+
+
+def run(*command: str | Path, url: URL | str | None = None, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    """Run a Python module's command line (`run("alembic", "upgrade", "head")`) as a person would."""
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    if url is not None:
+        environment["DATABASE_URL"] = url if isinstance(url, str) else url.render_as_string(hide_password=False)
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def connect(url: URL) -> Connection:
+    """A psycopg connection, in autocommit mode."""
+    return psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True)
+
+
+def url_of(connection: Connection) -> URL:
+    """The URL of the database that a connection is on."""
+    info = connection.info
+    return URL.create(
+        "postgresql+psycopg", info.user, database=info.dbname, query={"host": info.host, "port": str(info.port)}
+    )
+
+
+def become(connection: Connection, who: Who) -> None:
+    """Be somebody for the rest of the transaction, as PostgREST does it."""
+    if who.claims is not None:
+        connection.execute("SELECT set_config('request.jwt.claims', %s, true)", (who.claims,))
+    if who.role is not None:
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(who.role)))
+
+
+def attempt(connection: Connection, who: Who, statement: str, values: Mapping[str, object]) -> int | str:
+    """Try a statement as somebody, roll it back, and tell what came of it.
+
+    Returns:
+        The number of rows seen or changed, or what refused: "grant" (a missing privilege), "policy" (row security's
+        WITH CHECK), "guard" (one of our triggers), "key" (a foreign key), "check" (a CHECK constraint). The first
+        three share SQLSTATE 42501.
+    """
+    try:
+        with connection.transaction(force_rollback=True):
+            become(connection, who)
+            return connection.execute(statement, values).rowcount
+    except errors.InsufficientPrivilege as error:
+        message = error.diag.message_primary or ""
+        if message.startswith("permission denied"):
+            return "grant"
+        return "policy" if "row-level security policy" in message else "guard"
+    except errors.ForeignKeyViolation:
+        return "key"
+    except errors.CheckViolation:
+        return "check"
+
+
+CATALOG = Path(__file__).with_name("catalog.sql").read_text()
+
+
+def catalog(connection: Connection) -> list[str]:
+    """Everything that a migration can change, a line each; see catalog.sql."""
+    return [line for (line,) in connection.execute(CATALOG)]
+
+
+def dump(binaries: Path, url: URL) -> str:
+    """What `pg_dump --schema-only` prints, without the version table and the random key of its restrict lines."""
+    target = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    command = [str(binaries / "pg_dump"), "--schema-only", "--exclude-table=public.alembic_version", target]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return "\n".join(line for line in printed.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
+
+def rows(connection: Connection) -> dict[str, tuple[int, str]]:
+    """Count and checksum of every column of every table in public, by its name; rows in order of their key.
+
+    A column renamed keeps its checksum under the new name; `comment` of feedback is called notes here, always.
+    """
+    columns = connection.execute("""
+        SELECT relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+            AND attnum > 0 AND NOT attisdropped
+        ORDER BY 1, 2
+    """).fetchall()
+    found = {}
+    for table, column in columns:
+        query = sql.SQL("SELECT count(*), md5(string_agg(coalesce({0}::text, '~'), '|' ORDER BY id)) FROM {1}")
+        result = connection.execute(query.format(sql.Identifier(column), sql.Identifier("public", table))).fetchone()
+        assert result is not None
+        found[f"{table}.{column}".replace("feedback.comment", "feedback.notes")] = (result[0], result[1])
+    return found
