@@ -113,9 +113,7 @@ def test_downgrade_of_an_empty_database_loses_nothing(head: URL, capsys: pytest.
 
 
 @pytest.mark.parametrize("taken", ["TABLE users (id int)", "TABLE chatbots (id int)", "SCHEMA chatbot_private"])
-def test_a_name_that_is_taken_is_refused_before_anything_changes(
-    empty: URL, taken: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_name_that_is_taken_is_refused_before_anything_changes(empty: URL, taken: str) -> None:
     with connect(empty) as connection:
         connection.execute(f"CREATE {taken}")
         before = catalog(connection)
@@ -159,7 +157,15 @@ def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: 
         assert script.returncode == 0, script.stderr
         (tmp_path / "script.sql").write_text(script.stdout)
         target = empty.set(drivername="postgresql").render_as_string(hide_password=False)
-        psql = [str(server.binaries / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-f", tmp_path / "script.sql", target]
+        psql = [
+            str(server.binaries / "psql"),
+            "-qX",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-f",
+            str(tmp_path / "script.sql"),
+            target,
+        ]
         done = subprocess.run(psql, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         if command == "upgrade":
