@@ -57,8 +57,13 @@ def act_as(session: Session, user_id: UUID | str) -> None:
 
 def act_again(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     """Be the same person in the transaction that begins; a savepoint is no new one."""
-    if not transaction.nested:
+    if transaction.nested:
+        return
+    try:
         become(connection, session.info[ACTING_AS])
+    except BaseException:
+        connection.invalidate()  # or the session would go on with it, as the login role
+        raise
 
 
 def become(connection: Connection, person: UUID) -> None:
