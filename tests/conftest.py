@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,18 +34,39 @@ for variable in [name for name in os.environ if name.startswith("PG") or name ==
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A fresh server of the tests' own, gone when they are."""
-    binaries = request.config.getoption("--postgres-binaries") or installed_binaries()
+def binaries(request: pytest.FixtureRequest) -> Path:
+    """The binaries that the tests run on."""
+    return reachable_binaries(request.config.getoption("--postgres-binaries") or installed_binaries())
+
+
+@contextmanager
+def temporary_server(binaries: Path) -> Iterator[Server]:
+    """A server of its own, with nothing in it, gone at the end of the `with` block."""
     parent = Path(tempfile.mkdtemp(dir="/tmp"))
-    parent.chmod(0o755)
-    home = own_directory(parent / "server")
+    parent.chmod(0o755)  # the server's user has to pass
     # Nothing of it needs to outlive a crash.
-    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "50"}
-    server = Server(home, reachable_binaries(binaries), settings)
-    with server.running():
+    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    server = Server(parent / "server", binaries, settings)
+    try:
+        own_directory(server.home)
+        with server.running():
+            yield server
+    finally:
+        shutil.rmtree(parent)
+
+
+@pytest.fixture(scope="session")
+def server(binaries: Path) -> Iterator[Server]:
+    """The server of the whole run."""
+    with temporary_server(binaries) as server:
         yield server
-    shutil.rmtree(parent)
+
+
+@pytest.fixture
+def fresh_server(binaries: Path) -> Iterator[Server]:
+    """A server without our roles, for a test of its own."""
+    with temporary_server(binaries) as server:
+        yield server
 
 
 @dataclass(frozen=True)
