@@ -154,7 +154,7 @@ class Server:
         encoding = ("--encoding", "UTF8", "--locale", "C.UTF-8")
         made = self.run("initdb", "--pgdata", fresh, "--username", SUPERUSER, "--auth", "trust", *encoding, "--no-sync")
         if made.returncode:
-            raise SetupError(f"initdb failed in {self.home}: {last_line(made.stdout)}; or set DATABASE_URL.")
+            raise SetupError(f"initdb failed in {self.home}: {what_went_wrong(made.stdout)}; or set DATABASE_URL.")
         fresh.rename(self.data)
 
     def ensure_running(self) -> None:
@@ -176,10 +176,11 @@ class Server:
         wait = ("--wait", "--timeout", str(START_TIMEOUT), "--silent")
         started = self.run("pg_ctl", "--pgdata", self.data, *wait, "--log", log, "--options", options, "start")
         if started.returncode:
-            raise SetupError(
-                f"The embedded PostgreSQL does not start ({last_line(log.read_text())}; log: {log}):"
-                f" mend that, delete {self.home} if nothing in it matters, or set DATABASE_URL."
-            )
+            reason = what_went_wrong(log.read_text())
+            remedy = f"mend that, delete {self.home} if nothing in it matters, or set DATABASE_URL"
+            if "postmaster.pid" in reason:  # a crash left it, and its number is now that of another process
+                remedy = f"delete {self.data / 'postmaster.pid'} if no PostgreSQL runs there, or set DATABASE_URL"
+            raise SetupError(f"The embedded PostgreSQL does not start ({reason}; log: {log}): {remedy}.")
 
     def probe(self) -> int:
         """Ask at the socket: 0 when the server accepts connections, 1 when it is not ready, 2 when nobody answers."""
@@ -267,6 +268,8 @@ def reachable_binaries(binaries: Path) -> Path:
     return copy / binaries.relative_to(package.parent)
 
 
-def last_line(text: str) -> str:
-    """The last line of a program's output, which says what went wrong."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
+def what_went_wrong(output: str) -> str:
+    """What a PostgreSQL program died of: the last fatal error in its output, or else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
+    fatal = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+    return (fatal or lines)[-1]
