@@ -203,6 +203,27 @@ def test_run_performance_tests_on_indexed_queries(crowded: Connection, who: Who,
     assert "ORDER BY" not in query or "Sort" not in plan
 
 
+def test_the_guides_indexes_are_there_by_name(platform: Connection) -> None:
+    """ "Indexes Created"; autogenerate compares neither predicate nor operator class."""
+    definitions = platform.execute("""
+        SELECT indexname, split_part(indexdef, ' USING btree ', 2) FROM pg_indexes
+        WHERE tablename = 'chatbots' OR indexname ~ '^idx_(users|conversations_.*chatbot)' ORDER BY indexname
+    """).fetchall()
+    assert dict(definitions) == {
+        "chatbots_pkey": "(id)",
+        "idx_chatbots_created_at": "(tenant_id, created_at)",
+        "idx_chatbots_created_by": "(created_by, created_at) WHERE (created_by IS NOT NULL)",
+        "idx_chatbots_is_published": "(created_at) WHERE is_published",
+        "idx_chatbots_name": "(tenant_id, name text_pattern_ops)",
+        "idx_chatbots_tenant_id": "(tenant_id, id)",
+        "idx_chatbots_tenant_published": "(tenant_id, is_published, name)",
+        "idx_conversations_chatbot_id": "(chatbot_id, created_at) WHERE (chatbot_id IS NOT NULL)",
+        "idx_conversations_tenant_chatbot": "(tenant_id, chatbot_id, created_at) WHERE (chatbot_id IS NOT NULL)",
+        "idx_users_role": "(role) WHERE ((role)::text <> 'user'::text)",
+        "idx_users_tenant_role": "(tenant_id, role)",
+    }
+
+
 def test_verify_foreign_key_constraints_work(try_as: TryAs, platform: Connection) -> None:
     link = "UPDATE conversations SET chatbot_id = %(bot)s WHERE id = %(talk)s"
     assert try_as(OWNER, CREATE, tenant=ACME, by=ACME_ADMIN) == 1

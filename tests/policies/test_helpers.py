@@ -1,0 +1,46 @@
+"""The functions behind row security: who may call them, and that no caller's setting leads them elsewhere."""
+
+from collections.abc import Callable
+
+import pytest
+from psycopg import Connection
+
+from tests.people import ADMIN, ANONYMOUS, MEMBER, SERVICE, Who
+from tests.tools import become
+
+HELPERS = ["claimed_user_id", "user_id", "tenant_id", "is_admin"]
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+@pytest.mark.parametrize("who", [ANONYMOUS, MEMBER, ADMIN, SERVICE], ids=["anonymous", "member", "admin", "service"])
+def test_nobody_calls_a_helper_by_name(try_as: Callable[..., int | str], who: Who, helper: str) -> None:
+    assert try_as(who, f"SELECT chatbot_private.{helper}()") == "grant"
+
+
+def test_execute_is_granted_to_authenticated_alone_and_where_policies_need_it(platform: Connection) -> None:
+    granted = platform.execute("""
+        SELECT proname, grantee::regrole::text FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+        WHERE pronamespace = 'chatbot_private'::regnamespace AND grantee <> proowner ORDER BY proname
+    """).fetchall()
+    assert granted == [("is_admin", "authenticated"), ("tenant_id", "authenticated"), ("user_id", "authenticated")]
+
+
+def test_every_function_fixes_its_search_path(platform: Connection) -> None:
+    loose = platform.execute("""
+        SELECT proname FROM pg_proc
+        WHERE pronamespace = 'chatbot_private'::regnamespace AND proconfig IS DISTINCT FROM ARRAY['search_path=""']
+    """).fetchall()
+    assert loose == []
+
+
+def test_objects_planted_ahead_in_the_search_path_are_not_seen(platform: Connection) -> None:
+    platform.execute("""
+        CREATE SCHEMA planted;
+        CREATE TABLE planted.users AS SELECT * FROM public.users;
+        UPDATE planted.users SET role = 'admin';
+        CREATE FUNCTION planted.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT timestamptz ''2000-01-01''';
+        GRANT USAGE ON SCHEMA planted TO authenticated;
+        SET LOCAL search_path = planted, pg_catalog, public
+    """)
+    become(platform, MEMBER)
+    assert len(platform.execute("SELECT FROM public.chatbots").fetchall()) == 1
