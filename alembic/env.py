@@ -7,9 +7,9 @@ from typing import Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import pool
+from sqlalchemy.pool import NullPool
 
-from app import database
+from app.database import announced_engine
 from app.errors import SetupError
 from app.migration import prepare_session, secure_version_table
 from app.models import Base
@@ -41,21 +41,13 @@ def migrate(**target: Any) -> None:
         context.run_migrations()
 
 
-def migrate_database() -> None:
-    """Run it on the database, which the first line of output names."""
-    found = database.locate()
-    print(found.description, file=sys.stderr)
-    engine = database.create_engine(poolclass=pool.NullPool)
-    with database.errors_as_sentences(), engine.connect() as connection:
-        prepare_session(connection, warn=logging.getLogger("alembic").warning)
-        migrate(connection=connection)
-
-
 try:
     if context.is_offline_mode():
         migrate(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
     else:
-        migrate_database()
+        with announced_engine(poolclass=NullPool) as engine, engine.connect() as connection:
+            prepare_session(connection, warn=logging.getLogger("alembic").warning)
+            migrate(connection=connection)
 except SetupError as error:
     if config.cmd_opts is None:  # called from Python
         raise

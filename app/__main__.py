@@ -46,11 +46,9 @@ def seed(
 
 @contextmanager
 def database_session() -> Iterator[Session]:
-    """A session on the database, which is named first; what a person can mend ends the command with a sentence."""
+    """A session on the database; what a person can mend ends the command with a sentence."""
     try:
-        found = database.locate()
-        print(found.description, file=sys.stderr)
-        with database.errors_as_sentences(), Session(database.create_engine()) as session:
+        with database.announced_engine() as engine, Session(engine) as session:
             yield session
     except SetupError as error:
         sys.exit(f"Error: {error}")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,6 +133,23 @@ def summary(url: URL) -> str:
     where = f"[{host}]" if ":" in host else host
     user = f"{url.username}@" if url.username else ""
     return f"postgresql://{user}{where}{f':{port}' if port else ''}/{url.database or ''}"
+
+
+@contextmanager
+def announced_engine(**options: Any) -> Iterator[Engine]:
+    """An engine for a command: the first line of output names the database, and errors are sentences.
+
+    Raises:
+        SetupError: what a person has to mend, from `locate` or from the database.
+    """
+    found = locate()
+    print(found.description, file=sys.stderr)  # stdout belongs to results
+    engine = sqlalchemy.create_engine(found.url, **options)
+    try:
+        with errors_as_sentences():
+            yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager

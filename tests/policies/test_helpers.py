@@ -1,11 +1,26 @@
 """The functions behind row security: who may call them, and that no caller's setting leads them elsewhere."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from psycopg import Connection
 
-from tests.people import ADMIN, ANONYMOUS, MEMBER, SERVICE, Who
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_MEMBER,
+    ADMIN,
+    ANONYMOUS,
+    GLOBEX,
+    GLOBEX_ADMIN,
+    MEMBER,
+    OTHER_ADMIN,
+    SERVICE,
+    Who,
+    person,
+)
+from tests.policies import NOBODIES
 from tests.tools import become
 
 HELPERS = ["claimed_user_id", "user_id", "tenant_id", "is_admin"]
@@ -15,6 +30,31 @@ HELPERS = ["claimed_user_id", "user_id", "tenant_id", "is_admin"]
 @pytest.mark.parametrize("who", [ANONYMOUS, MEMBER, ADMIN, SERVICE], ids=["anonymous", "member", "admin", "service"])
 def test_nobody_calls_a_helper_by_name(try_as: Callable[..., int | str], who: Who, helper: str) -> None:
     assert try_as(who, f"SELECT chatbot_private.{helper}()") == "grant"
+
+
+@pytest.mark.parametrize(
+    ("who", "user_id", "tenant_id", "is_admin"),
+    [
+        pytest.param(MEMBER, ACME_MEMBER, ACME, False, id="member"),
+        pytest.param(ADMIN, ACME_ADMIN, ACME, True, id="admin"),
+        pytest.param(OTHER_ADMIN, GLOBEX_ADMIN, GLOBEX, True, id="other-admin"),
+        pytest.param(Who(None, ""), None, None, False, id="empty-claims"),
+        pytest.param(Who(None, "null"), None, None, False, id="claims-null"),
+        pytest.param(Who(None, "[]"), None, None, False, id="claims-no-object"),
+        pytest.param(Who(None, '{"sub": 1}'), None, None, False, id="sub-a-number"),
+        pytest.param(Who(None, '{"sub": null}'), None, None, False, id="sub-null"),
+        pytest.param(person(f"{ACME_ADMIN}\n"), None, None, False, id="sub-with-a-line-break"),
+        pytest.param(person(str(GLOBEX_ADMIN).upper()), GLOBEX_ADMIN, GLOBEX, True, id="sub-in-capitals"),
+        *(pytest.param(who, None, None, False, id=name) for name, who in NOBODIES.items()),
+    ],
+)
+def test_each_helper_tells_by_itself(
+    platform: Connection, who: Who, user_id: UUID | None, tenant_id: UUID | None, is_admin: bool
+) -> None:
+    """One that said too much would hide behind the others: policies ask several at once."""
+    become(platform, Who(None, who.claims))
+    told = "SELECT chatbot_private.user_id(), chatbot_private.tenant_id(), chatbot_private.is_admin()"
+    assert platform.execute(told).fetchone() == (user_id, tenant_id, is_admin)
 
 
 def test_execute_is_granted_to_authenticated_alone_and_where_policies_need_it(platform: Connection) -> None:

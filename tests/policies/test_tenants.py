@@ -8,17 +8,12 @@ from tests.people import (
     ACME,
     ADMIN,
     ANONYMOUS,
-    INACTIVE,
-    INACTIVE_ADMIN,
-    MALFORMED,
     MEMBER,
-    NO_SUB,
-    NO_TOKEN,
     OTHER_ADMIN,
     SERVICE,
-    STRANGER,
     Who,
 )
+from tests.policies import nobodies
 
 READ = "SELECT FROM tenants"
 READ_OWN = f"SELECT FROM tenants WHERE id = '{ACME}'"
@@ -37,12 +32,7 @@ DELETE = "DELETE FROM tenants"
         pytest.param(OTHER_ADMIN, READ_OWN, 0, id="other-admin-reads-nothing-elsewhere"),
         pytest.param(SERVICE, READ, 2, id="service-reads-all"),
         pytest.param(ANONYMOUS, READ, "grant", id="anonymous-reads-nothing"),
-        pytest.param(NO_TOKEN, READ, 0, id="no-token-reads-nothing"),
-        pytest.param(NO_SUB, READ, 0, id="no-sub-reads-nothing"),
-        pytest.param(MALFORMED, READ, 0, id="malformed-sub-reads-nothing"),
-        pytest.param(STRANGER, READ, 0, id="stranger-reads-nothing"),
-        pytest.param(INACTIVE, READ, 0, id="inactive-reads-nothing"),
-        pytest.param(INACTIVE_ADMIN, READ, 0, id="inactive-admin-reads-nothing"),
+        *nobodies(READ, 0, "reads-nothing"),
         pytest.param(ADMIN, CREATE, "grant", id="admin-has-no-insert"),
         pytest.param(ADMIN, RENAME, "grant", id="admin-has-no-update"),
         pytest.param(ADMIN, DELETE, "grant", id="admin-has-no-delete"),
