@@ -9,10 +9,13 @@ Revises: ${down_revision | comma,n}
 Created: ${create_date}
 """
 
-${"from alembic import op" if not imports else "import sqlalchemy as sa\n\nfrom alembic import op"}
+% if "sa." in (upgrades or "") + (downgrades or ""):
+import sqlalchemy as sa
+% endif
+from alembic import op
 ${imports if imports else ""}
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = "${down_revision}"
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 

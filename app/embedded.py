@@ -202,8 +202,20 @@ def locked(descriptor: int) -> Iterator[None]:
 
 
 def server_user() -> pwd.struct_passwd:
-    """Who runs the server: the caller, or the unprivileged user when the caller is root."""
-    return pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    """Who runs the server: the caller, or the unprivileged user when the caller is root.
+
+    Raises:
+        SetupError: the caller has no name, as in a container that runs under a number; initdb wants one.
+    """
+    if os.geteuid() == 0:
+        return pwd.getpwnam(UNPRIVILEGED)
+    try:
+        return pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise SetupError(
+            f"The embedded PostgreSQL needs a user with a name, and {os.geteuid()} has none:"
+            " add it to /etc/passwd, or set DATABASE_URL."
+        ) from None
 
 
 def run_as_server_user(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:

@@ -229,3 +229,9 @@ def test_the_url_is_sqlalchemys(made: Server) -> None:
     assert made.url("app") == URL.create(
         "postgresql+psycopg", "postgres", database="app", query={"host": str(made.data), "port": "5432"}
     )
+
+
+def test_a_user_without_a_name_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(SetupError, match="54321 has none: add it to /etc/passwd, or set DATABASE_URL"):
+        server_user()
