@@ -25,6 +25,8 @@ REMEDIES = {
     "42501": "connect (DATABASE_URL) as the role that owns the database and the platform's tables",
     "42P01": "run `alembic upgrade head` first",
     "42703": "run `alembic upgrade head` first",
+    "22023": "correct it",
+    "40P01": "run the same command again, which goes on where this one stopped",
     "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
     "57P01": "the server ended the session; run the same command again, which goes on where this one stopped",
 }

@@ -1,32 +1,95 @@
 """What a run of the revisions needs around them: a session with the right settings, and a version table kept closed."""
 
-from collections.abc import Callable
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.errors import Diagnostic
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from app.concurrency import one_at_a_time, with_retries
 from app.errors import SetupError
 
+log = logging.getLogger("alembic")
 OLDEST_SUPPORTED = 15  # PostgreSQL's major version: security_invoker views, ON DELETE SET NULL (column)
 
-# chatbots.lock_timeout repeats lock_timeout under a name of ours: a revision lifts the timeout while it builds an
-# index CONCURRENTLY, which blocks nobody while it waits, and finds here what to set it back to.
+CONFIGURATION: dict[str, Any] = {  # of Alembic's context
+    "transaction_per_migration": True,  # a step that is done stays done
+    "compare_server_default": True,
+    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+}
 SESSION_SETTINGS = {
-    "lock_timeout": "1s",  # a strong lock that waits makes everyone behind it wait
-    "chatbots.lock_timeout": "1s",
     "statement_timeout": "0",  # hosted platforms set minutes; an index of a large table takes longer
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
     "search_path": "public",  # autogenerate compares the tables that it finds there
+    "application_name": "alembic",  # whom others see waiting, or wait for
 }
 
 
-def prepare_session(connection: Connection, warn: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class Patience:
+    """How a run waits for locks: what `alembic -x name=value` sets.
+
+    Args:
+        lock_timeout: how long one strong lock waits, and everyone behind it; as PostgreSQL writes times.
+        retry_for: seconds for which it is tried again.
+    """
+
+    lock_timeout: str = "1s"
+    retry_for: float = 600
+
+    @classmethod
+    def given(cls, arguments: Mapping[str, str]) -> "Patience":
+        """Read the command line's -x arguments.
+
+        Raises:
+            SetupError: one of them is not known, or no number.
+        """
+        unknown = arguments.keys() - {"lock_timeout", "retry_for"}
+        retry_for = arguments.get("retry_for", str(cls.retry_for))
+        if unknown or not re.fullmatch(r"\d+(\.\d+)?", retry_for):
+            raise SetupError("-x takes lock_timeout=TIME (such as 500ms) and retry_for=SECONDS, and nothing else.")
+        return cls(arguments.get("lock_timeout", cls.lock_timeout), float(retry_for))
+
+
+def run(
+    engine: Engine,
+    migrate: Callable[[Connection], None],
+    *,
+    exclusive: bool,
+    patience: Patience,
+) -> None:
+    """Run revisions on a database.
+
+    Args:
+        engine: without a pool; each try has a connection of its own.
+        migrate: the work, on a connection that is set up for it.
+        exclusive: whether it changes the database, so that one run at a time may do it, retrying for its locks.
+        patience: how it waits for locks.
+    """
+
+    def attempt(connection: Connection) -> None:
+        prepare_session(connection, patience.lock_timeout)
+        migrate(connection)
+
+    if exclusive:
+        with one_at_a_time(engine, tell=log.info):
+            with_retries(engine, attempt, retry_for=patience.retry_for, tell=log.info)
+    else:
+        with engine.connect() as connection:
+            attempt(connection)
+
+
+def prepare_session(connection: Connection, lock_timeout: str) -> None:
     """Set a fresh connection up for revisions, in a transaction that is over when this returns.
 
     Args:
         connection: the one that the revisions will run on.
-        warn: takes the warnings that revisions raise, such as what a downgrade loses.
+        lock_timeout: how long a strong lock may wait, and everyone behind it; as PostgreSQL writes times ("1s").
+            chatbots.lock_timeout repeats it: a revision lifts the timeout while it builds an index CONCURRENTLY,
+            which blocks nobody while it waits, and finds there what to set it back to.
 
     Raises:
         SetupError: the server is older than PostgreSQL 15.
@@ -35,13 +98,14 @@ def prepare_session(connection: Connection, warn: Callable[[str], None]) -> None
     version = driver_connection.info.server_version // 10000
     if version < OLDEST_SUPPORTED:
         raise SetupError(f"This server is PostgreSQL {version}: upgrade it to {OLDEST_SUPPORTED} or newer first.")
-    for name, value in SESSION_SETTINGS.items():
+    timeouts = {"lock_timeout": lock_timeout, "chatbots.lock_timeout": lock_timeout}
+    for name, value in (SESSION_SETTINGS | timeouts).items():
         connection.exec_driver_sql("SELECT set_config(%s, %s, false)", (name, value))
     connection.commit()
 
     def pass_on(diagnostic: Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
-            warn(diagnostic.message_primary or "")
+            log.warning("%s", diagnostic.message_primary)  # such as what a downgrade loses
 
     driver_connection.add_notice_handler(pass_on)
 

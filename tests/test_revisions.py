@@ -187,3 +187,13 @@ def test_a_new_revision_asks_for_locks_and_downgrade(head: URL, tmp_path: Path, 
     assert 'down_revision = "010"' in text
     assert all(f"\n{prompt}: " in text for prompt in ("What", "Locks", "Downgrade"))
     assert ("op.add_column" in text, "import sqlalchemy as sa" in text) == (autogenerate, autogenerate)
+
+
+def test_nothing_is_left_unvalidated(head: URL) -> None:
+    """What is added NOT VALID or built CONCURRENTLY is finished."""
+    with connect(head) as connection:
+        unfinished = connection.execute("""
+            SELECT conname FROM pg_constraint WHERE NOT convalidated
+            UNION ALL SELECT indexrelid::regclass::text FROM pg_index WHERE NOT (indisvalid AND indisready)
+        """).fetchall()
+        assert unfinished == []

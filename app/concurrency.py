@@ -1,0 +1,122 @@
+"""Run revisions beside a live service and beside each other: one run at a time, strong locks by short tries."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import SetupError
+
+LOCK_KEY = 0x63686174626F7473  # of the advisory lock that a run holds on its database: "chatbots"
+POLL = 0.25  # seconds between two looks at somebody else's lock
+LONGEST_PAUSE = 10.0  # seconds between two tries
+RETRIED = {"55P03", "40P01"}  # lock timeout, deadlock
+
+HOLDER = text("""
+    SELECT format('process %s of %s, since %s', pid, usename, to_char(backend_start, 'HH24:MI:SS'))
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) + objid::bigint = :key AND granted
+""")
+BLOCKERS = text("""
+    SELECT format('process %s of %s, in a transaction for %s s, with: %s', pid, usename,
+        extract(epoch FROM clock_timestamp() - xact_start)::int, left(regexp_replace(query, '\\s+', ' ', 'g'), 80))
+    FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(:pid)) ORDER BY pid
+""")
+
+
+@contextmanager
+def one_at_a_time(engine: Engine, tell: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other run works on this database, and keep others waiting for the length of a `with` block.
+
+    The lock is a session's, on a connection of its own, so that it outlasts the transactions of a run and goes with
+    the process, however that ends. It is polled for: a statement that waits for it would hold a snapshot, which the
+    holder's CREATE INDEX CONCURRENTLY waits for in turn.
+
+    Args:
+        engine: without a pool, so that the lock goes when its connection is closed.
+        tell: takes a line for whom this run waits.
+
+    Raises:
+        SetupError: a pooler hands the session's connection to others between its transactions.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        require_a_session(engine, connection)
+        told = None
+        while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
+            holder = connection.scalar(HOLDER, {"key": LOCK_KEY})
+            if holder is not None and told is None:
+                tell(f"Waiting for another upgrade of this database: {holder}")
+                told = holder
+            time.sleep(POLL)
+        yield
+
+
+def require_a_session(engine: Engine, connection: Connection) -> None:
+    """See that what one transaction sets for the session is there in the next, while somebody else uses the server.
+
+    A transaction-mode pooler gives the server connection that was just used to whoever comes next.
+    """
+    connection.execute(text("SELECT set_config('chatbots.session', 'ours', false)"))
+    with engine.connect() as another:
+        another.execute(text("SELECT 1"))
+        kept = connection.scalar(text("SELECT current_setting('chatbots.session', true)"))
+        elsewhere = another.scalar(text("SELECT current_setting('chatbots.session', true)"))
+    if kept != "ours" or elsewhere == "ours":
+        raise SetupError(
+            "DATABASE_URL leads through a transaction-mode pooler (PgBouncer, Supabase's port 6543), where the locks"
+            " of an upgrade do not hold: give the direct connection, on Supabase port 5432. Nothing was changed."
+        )
+
+
+def with_retries(
+    engine: Engine, run: Callable[[Connection], None], *, retry_for: float, tell: Callable[[str], None]
+) -> None:
+    """Run something that takes strong locks by short tries, again and again until it gets them.
+
+    Args:
+        engine: gives each try a connection of its own.
+        run: the work; what it committed in a try that failed, the next one must find and go on from.
+        retry_for: seconds after which a try that fails is the last.
+        tell: takes a line for each retry, which names who holds the lock.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the last try's, or any error but a lock timeout or a deadlock.
+    """
+    deadline = time.monotonic() + retry_for
+    pause = 0.5
+    while True:
+        try:
+            with engine.connect() as connection, blockers_of(engine, connection) as blockers:
+                return run(connection)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in RETRIED or time.monotonic() + pause > deadline:
+                raise
+        tell(f"A lock is held by {', '.join(blockers) or 'somebody who is gone by now'}; trying again in {pause:g} s")
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+@contextmanager
+def blockers_of(engine: Engine, connection: Connection) -> Iterator[list[str]]:
+    """Watch who blocks a connection, for the length of a `with` block; the list holds the latest seen."""
+    driver_connection: Any = connection.connection.driver_connection
+    pid, seen, over = driver_connection.info.backend_pid, list[str](), threading.Event()
+
+    def watch() -> None:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
+            while not over.wait(POLL):
+                if now := watching.scalars(BLOCKERS, {"pid": pid}).all():
+                    seen[:] = now
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,179 @@
+"""Upgrades beside a live service and beside each other."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import URL
+
+from app.embedded import Server, server_user
+from tests.people import ACME_MEMBER, populate
+from tests.tools import PROJECT, alembic, catalog, connect, run
+
+RUNNING = re.compile(r"Running (?:upgrade|downgrade) \S* ?-> (\w*)")
+
+
+@contextmanager
+def started(url: URL, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """An alembic command that runs beside the test; its lines are read from `stderr`."""
+    environment = {**os.environ, "DATABASE_URL": url.render_as_string(hide_password=False)}
+    command = [sys.executable, "-m", "alembic", *arguments]
+    with subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], expected: str) -> str:
+    """Its lines up to the one that has `expected` in it, which is returned."""
+    assert process.stderr is not None
+    read = []
+    for line in process.stderr:
+        read.append(line)
+        if expected in line:
+            return line
+    pytest.fail(f"{expected!r} was never said, only: {''.join(read)}")
+
+
+@pytest.fixture
+def baseline(empty: URL) -> URL:
+    """A platform at 006, with rows."""
+    alembic(empty, "upgrade", "006")
+    with connect(empty) as connection:
+        populate(connection, last="006")
+    return empty
+
+
+@pytest.fixture
+def reader(baseline: URL) -> Iterator[Connection]:
+    """Somebody who has read users in a transaction that does not end: every strong lock on users has to wait."""
+    with connect(baseline) as connection:
+        connection.autocommit = False
+        connection.execute("SELECT FROM users")
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("before", "command"),
+    [("006", ("upgrade", "head")), ("010", ("downgrade", "006"))],
+    ids=["upgrade", "downgrade"],
+)
+def test_a_long_transaction_neither_fails_the_upgrade_nor_queues_the_service(
+    baseline: URL, before: str, command: tuple[str, str]
+) -> None:
+    alembic(baseline, "upgrade", before)
+    with connect(baseline) as reader, connect(baseline) as service:
+        reader.autocommit = False
+        reader.execute("SELECT FROM users")
+        with started(baseline, *command) as upgrade:
+            told = read_until(upgrade, "trying again in")
+            assert f"process {reader.info.backend_pid} of postgres" in told
+            assert "SELECT FROM users" in told
+            # The reader is still there, the upgrade has failed to get its lock, and the service goes on.
+            rename = "UPDATE users SET full_name = 'Meanwhile' WHERE id = %s"
+            assert service.execute(rename, (ACME_MEMBER,)).rowcount == 1
+            reader.rollback()
+            assert upgrade.wait(timeout=60) == 0
+        name = service.execute("SELECT full_name FROM users WHERE id = %s", (ACME_MEMBER,)).fetchone()
+        assert name == ("Meanwhile",)
+
+
+def test_the_bound_ends_it_with_a_sentence_and_the_same_command_goes_on(baseline: URL, reader: Connection) -> None:
+    given_up = run("alembic", "-x", "lock_timeout=100ms", "-x", "retry_for=1", "upgrade", "head", url=baseline)
+    assert given_up.returncode == 1
+    assert "another session uses the table; run the same command again" in given_up.stderr.splitlines()[-1]
+    reader.rollback()
+    assert run("alembic", "upgrade", "head", url=baseline).returncode == 0
+    assert run("alembic", "check", url=baseline).returncode == 0
+
+
+@pytest.mark.parametrize("argument", ["lock_timeout=soon", "retry_for=soon", "retry_for=-1", "patience=1"])
+def test_wrong_arguments_are_told_in_a_sentence(baseline: URL, argument: str) -> None:
+    refused = run("alembic", "-x", argument, "upgrade", "head", url=baseline)
+    assert refused.returncode == 1
+    assert "lock_timeout" in refused.stderr.splitlines()[-1]
+    assert "Traceback" not in refused.stderr
+
+
+def test_sixteen_at_once_apply_each_step_once(empty: URL) -> None:
+    environment = {**os.environ, "DATABASE_URL": empty.render_as_string(hide_password=False)}
+    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    upgrades = [
+        subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, stderr=subprocess.PIPE) for _ in range(16)
+    ]
+    told = [upgrade.communicate(timeout=300)[1] for upgrade in upgrades]
+    assert [upgrade.returncode for upgrade in upgrades] == [0] * 16, told
+    assert Counter(RUNNING.findall("".join(told))) == dict.fromkeys(["006", "007", "008", "009", "010"], 1)
+    assert any("Waiting for another upgrade of this database: process" in lines for lines in told)
+
+
+def test_a_killed_upgrade_keeps_nobody_waiting(baseline: URL, reader: Connection, head: URL) -> None:
+    with started(baseline, "upgrade", "head") as killed:
+        read_until(killed, "trying again in")
+        with started(baseline, "upgrade", "head") as second:
+            read_until(second, "Waiting for another upgrade")
+            killed.send_signal(signal.SIGKILL)
+            reader.rollback()
+            assert second.wait(timeout=60) == 0
+    with connect(baseline) as connection, connect(head) as undisturbed:
+        assert catalog(connection) == catalog(undisturbed)
+
+
+def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:
+    with started(baseline, "upgrade", "head") as upgrade:
+        read_until(upgrade, "trying again in")
+        assert run("alembic", "current", url=baseline).stdout == "006\n"
+        reader.rollback()
+        assert upgrade.wait(timeout=60) == 0
+
+
+@pytest.fixture
+def pooler(server: Server, baseline: URL, tmp_path: Path) -> Iterator[URL]:
+    """The baseline through PgBouncer in transaction mode."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/opt/homebrew/bin")
+    if program is None:
+        pytest.skip("PgBouncer is not installed; .ci/run installs it")
+    home = Path("/tmp") / f"pooler-{os.getpid()}"
+    home.mkdir(mode=0o700)
+    shutil.chown(home, server_user().pw_uid)
+    settings = home / "pgbouncer.ini"
+    settings.write_text(f"""
+        [databases]
+        * = host={server.socket_directory} port=5432
+        [pgbouncer]
+        listen_addr =
+        unix_socket_dir = {home}
+        listen_port = 6543
+        auth_type = any
+        pool_mode = transaction
+        logfile = {home}/log
+    """)
+    settings.write_text(re.sub(r"^ +", "", settings.read_text(), flags=re.MULTILINE))
+    settings.chmod(0o644)
+    user = server_user().pw_uid if os.geteuid() == 0 else None
+    with subprocess.Popen([program, "-q", settings], user=user, stdout=subprocess.DEVNULL) as process:
+        while not (home / ".s.PGSQL.6543").exists():
+            assert process.poll() is None
+        yield baseline.set(query={"host": str(home), "port": "6543"})
+        process.terminate()
+    shutil.rmtree(home)
+
+
+def test_a_transaction_mode_pooler_is_noticed_and_nothing_is_changed(pooler: URL, baseline: URL) -> None:
+    with connect(baseline) as connection:
+        before = catalog(connection)
+        refused = run("alembic", "upgrade", "head", url=pooler)
+        assert refused.returncode == 1
+        assert "give the direct connection" in refused.stderr.splitlines()[-1]
+        assert catalog(connection) == before
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("006",)]
