@@ -139,11 +139,17 @@ def head(head_connection: Connection) -> URL:
 
 
 @pytest.fixture
-def try_as(host: Host, people_template: NoopExecutor) -> Callable[..., int | str]:
+def people_database(host: Host, people_template: NoopExecutor) -> URL:
+    """A database at head with the rows of tests.people, shared by all: leave nothing of what you do."""
+    return host.url(people_template.template_dbname)
+
+
+@pytest.fixture
+def try_as(people_database: URL) -> Callable[..., int | str]:
     """Try a statement as a person, on the rows of tests.people, and leave nothing of it: see tests.tools.attempt."""
 
     def try_as(who: Who, statement: str, **values: object) -> int | str:
-        with connect(host.url(people_template.template_dbname)) as connection:
+        with connect(people_database) as connection:
             return attempt(connection, who, statement, values)
 
     return try_as

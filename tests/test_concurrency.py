@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,13 +139,12 @@ def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:
 
 
 @pytest.fixture
-def pooler(server: Server, baseline: URL, tmp_path: Path) -> Iterator[URL]:
+def pooler(server: Server, baseline: URL) -> Iterator[URL]:
     """The baseline through PgBouncer in transaction mode."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/opt/homebrew/bin")
     if program is None:
         pytest.skip("PgBouncer is not installed; .ci/run installs it")
-    home = Path("/tmp") / f"pooler-{os.getpid()}"
-    home.mkdir(mode=0o700)
+    home = Path(tempfile.mkdtemp(dir="/tmp"))
     shutil.chown(home, server_user().pw_uid)
     settings = home / "pgbouncer.ini"
     settings.write_text(f"""

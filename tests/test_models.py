@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from psycopg import Connection
-from sqlalchemy import create_engine, inspect, select
+from sqlalchemy import create_engine, event, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, configure_mappers
 
@@ -77,8 +77,11 @@ def test_deleting_a_chatbot_keeps_its_conversations_in_their_tenant(session: Ses
     bot = session.get_one(Chatbot, PUBLISHED)
     if loaded:
         assert bot.conversations
+    sent: list[str] = []
+    event.listen(session.get_bind(), "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
     session.delete(bot)
     session.commit()
+    assert [statement.split()[0] for statement in sent] == ["DELETE"]  # the links are the database's work
     talk = session.get_one(Conversation, OWN_TALK)
     assert (talk.tenant_id, talk.chatbot_id) == (ACME, None)
 

@@ -124,6 +124,18 @@ def test_a_name_that_is_taken_is_refused_before_anything_changes(empty: URL, tak
         assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
 
 
+@pytest.mark.parametrize("taken", ["TABLE chatbots AS SELECT", "VIEW published_chatbots AS SELECT"])
+def test_a_chatbots_of_somebody_elses_is_not_taken_over(empty: URL, taken: str) -> None:
+    """Also not one that was planted between 006 and 007, by whoever may create tables in public."""
+    alembic(empty, "upgrade", "006")
+    with connect(empty) as connection:
+        connection.execute(f"CREATE {taken}; ALTER TABLE {taken.split()[1]} OWNER TO authenticated")
+        before = catalog(connection)
+        with pytest.raises(SystemExit, match=f"already has {taken.split()[1]} of authenticated"):
+            alembic(empty, "upgrade", "head")
+        assert catalog(connection) == before
+
+
 def test_supabase_default_privileges_open_nothing(empty: URL, head: URL) -> None:
     """Supabase grants clients ALL on every new table and function of public: the outcome is the same."""
     with connect(empty) as connection, connect(head) as plain:
@@ -131,6 +143,7 @@ def test_supabase_default_privileges_open_nothing(empty: URL, head: URL) -> None
             grantees = "anon, authenticated, service_role"
             connection.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {kind} TO {grantees}")
             connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO {grantees}")
+        connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO {grantees}")
         alembic(empty, "upgrade", "head")
         assert catalog(connection) == catalog(plain)
         for who in (ANONYMOUS, MEMBER, SERVICE):

@@ -105,14 +105,17 @@ def create_roles() -> None:
 
 def create_helpers() -> None:
     # No client is granted USAGE here: policies reach the helpers by themselves, and nobody calls them by name.
+    # Each fixes its search_path with pg_temp last. An empty one is no protection: PostgreSQL then looks for types and
+    # tables in pg_temp first, where any client may have planted a domain named text whose CHECK runs as the owner.
     op.execute("CREATE SCHEMA chatbot_private")
+    op.execute("REVOKE ALL ON SCHEMA chatbot_private FROM PUBLIC, anon, authenticated, service_role")
     op.execute("COMMENT ON SCHEMA chatbot_private IS 'Helpers and guards of the chatbot platform''s row security'")
 
     # The person whom the token names, if its sub is a UUID. Nothing else is read: Supabase's auth.uid() prefers an
     # older setting, where a leftover would beat the token, and raises on a malformed one.
     op.execute("""
         CREATE FUNCTION chatbot_private.claimed_user_id() RETURNS uuid
-        LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = ''
+        LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
         AS $$
         DECLARE
             sub text := nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub';
@@ -129,7 +132,7 @@ def create_helpers() -> None:
     # its owner, past row security. PL/pgSQL, because it keeps its plans for the session.
     op.execute("""
         CREATE FUNCTION chatbot_private.user_id() RETURNS uuid
-        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''
+        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             RETURN (SELECT id FROM public.users WHERE id = chatbot_private.claimed_user_id() AND is_active);
@@ -138,7 +141,7 @@ def create_helpers() -> None:
     """)
     op.execute("""
         CREATE FUNCTION chatbot_private.tenant_id() RETURNS uuid
-        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''
+        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             RETURN (SELECT tenant_id FROM public.users WHERE id = chatbot_private.claimed_user_id() AND is_active);
@@ -148,7 +151,7 @@ def create_helpers() -> None:
 
     op.execute("""
         CREATE FUNCTION chatbot_private.touch_updated_at() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = ''
+        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             NEW.updated_at := now();

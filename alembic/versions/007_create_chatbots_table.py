@@ -1,8 +1,8 @@
 """Create chatbots: the agents that a tenant's admins configure and publish.
 
 What: the table with its CHECKs, keys, indexes and row security; the two policies that need no users.role; the view
-published_chatbots, with the columns that anyone may see; a guard on users.tenant_id and users.is_active, which the
-row security of chatbots rests on. Until 008 nobody but service writes chatbots.
+published_chatbots, with the columns that anyone may see; a guard on id, tenant_id and is_active of users, which
+the row security of chatbots rests on. Until 008 nobody but service writes chatbots.
 Locks: SHARE ROW EXCLUSIVE on users (guard, foreign key) and on tenants (foreign key), each in a transaction of its
 own that lasts milliseconds.
 Downgrade: drops all chatbots. ACCESS EXCLUSIVE on users, then tenants, then users again, milliseconds each.
@@ -17,6 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    refuse_somebody_elses()
     with op.get_context().autocommit_block():
         create_guard()
     create_chatbots()
@@ -50,13 +51,34 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION IF EXISTS chatbot_private.require_table_owner()")
 
 
+def refuse_somebody_elses() -> None:
+    # An interrupted run may have left chatbots, which is then the migrating role's own.
+    op.execute("""
+        DO $$
+        DECLARE
+            other text;
+        BEGIN
+            SELECT string_agg(format('%s of %s', relname, relowner::regrole), ', ') INTO other
+            FROM pg_class
+            WHERE oid IN (to_regclass('public.chatbots'), to_regclass('public.published_chatbots'))
+                AND relowner <> current_user::regrole;
+            IF other IS NOT NULL THEN
+                RAISE EXCEPTION 'This database already has %', other USING
+                    ERRCODE = 'object_not_in_prerequisite_state',
+                    HINT = 'nothing was changed; rename or drop what bears that name';
+            END IF;
+        END
+        $$
+    """)
+
+
 def create_guard() -> None:
     # Clients may hold ALL on users under policies of the platform's own, so policies and grants do not protect what
     # chatbots rests on; this does. An AFTER trigger, because a later BEFORE trigger could overrule an earlier one.
     # Not a list of client roles: one that inherits authenticated has its rights under another name.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.require_table_owner() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = ''
+        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             IF pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
@@ -75,8 +97,10 @@ def create_guard() -> None:
     """)
     op.execute("""
         CREATE OR REPLACE TRIGGER users_guard_membership AFTER UPDATE ON public.users
-        FOR EACH ROW WHEN ((OLD.tenant_id, OLD.is_active) IS DISTINCT FROM (NEW.tenant_id, NEW.is_active))
-        EXECUTE FUNCTION chatbot_private.require_table_owner('tenant_id or is_active')
+        FOR EACH ROW WHEN (
+            (OLD.id, OLD.tenant_id, OLD.is_active) IS DISTINCT FROM (NEW.id, NEW.tenant_id, NEW.is_active)
+        )
+        EXECUTE FUNCTION chatbot_private.require_table_owner('id, tenant_id or is_active')
     """)
 
 
@@ -160,11 +184,12 @@ def secure_chatbots() -> None:
         FOR SELECT TO authenticated
         USING (tenant_id = (SELECT chatbot_private.tenant_id()) AND is_published)
     """)
+    # Not for a role that inherits both: it would see anon's rows with all the columns of authenticated.
     op.execute('DROP POLICY IF EXISTS "Demo user can view published chatbots" ON public.chatbots')
     op.execute("""
         CREATE POLICY "Demo user can view published chatbots" ON public.chatbots
         FOR SELECT TO anon
-        USING (is_published)
+        USING (is_published AND NOT (SELECT pg_has_role('authenticated', 'USAGE')))
     """)
     # No INSERT, UPDATE or DELETE for authenticated: 008 brings the role that may.
     op.execute("REVOKE ALL ON TABLE public.chatbots FROM PUBLIC, anon, authenticated, service_role")

@@ -99,7 +99,7 @@ def add_role() -> None:
 def widen_view_of_users() -> None:
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.is_admin() RETURNS boolean
-        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''
+        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             RETURN EXISTS (

@@ -74,7 +74,7 @@ def create_guard() -> None:
     # overrule it.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.require_visible_chatbot() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = ''
+        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             IF EXISTS (SELECT FROM public.chatbots WHERE id = NEW.chatbot_id) THEN

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from psycopg import Connection
 
 from tests.people import (
     ACME,
@@ -18,6 +19,7 @@ from tests.people import (
     Who,
 )
 from tests.policies import nobodies
+from tests.tools import become
 
 READ = "SELECT id FROM chatbots"
 READ_ALL_COLUMNS = "SELECT * FROM chatbots"
@@ -95,3 +97,13 @@ WRITE_VIEW = "UPDATE published_chatbots SET name = 'New'"
 )
 def test_chatbots(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
     assert try_as(who, statement) == outcome
+
+
+def test_a_role_that_inherits_both_client_roles_sees_what_authenticated_sees(platform: Connection) -> None:
+    """Not anon's rows of every tenant with authenticated's columns of them."""
+    platform.execute("CREATE ROLE heir_of_both INHERIT IN ROLE anon, authenticated")
+    for who, count in ((Who("heir_of_both"), 0), (Who("heir_of_both", MEMBER.claims), 1)):
+        with platform.transaction():
+            become(platform, who)
+            assert len(platform.execute("SELECT system_prompt FROM chatbots").fetchall()) == count
+            platform.execute("RESET ROLE")

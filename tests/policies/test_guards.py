@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from psycopg import Connection
+from psycopg import Connection, errors
 
 from tests.people import (
     ACME,
@@ -13,13 +13,14 @@ from tests.people import (
     DRAFT,
     GLOBEX,
     MEMBER,
+    NOBODY,
     OWN_OLD_TALK,
     OWN_TALK,
     PUBLISHED,
     SERVICE,
     Who,
 )
-from tests.tools import attempt, connect, url_of
+from tests.tools import attempt, become, connect, url_of
 
 HEIR = Who("heir_of_authenticated", MEMBER.claims)
 
@@ -65,6 +66,7 @@ def try_freely(platform: Connection) -> Callable[[Who, str], int | str]:
     [
         pytest.param(f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'", "guard", id="promote-self"),
         pytest.param(f"UPDATE users SET tenant_id = '{GLOBEX}' WHERE id = '{ACME_MEMBER}'", "guard", id="move-self"),
+        pytest.param(f"UPDATE users SET id = '{NOBODY}' WHERE id = '{ACME_INACTIVE}'", "guard", id="take-over-an-id"),
         pytest.param(f"UPDATE users SET is_active = true WHERE id = '{ACME_INACTIVE}'", "guard", id="reactivate"),
         pytest.param(UPSERT, "guard", id="promote-by-upsert"),
         pytest.param(MERGE, "guard", id="promote-by-merge"),
@@ -84,6 +86,25 @@ def try_freely(platform: Connection) -> Callable[[Who, str], int | str]:
 )
 def test_guards(try_freely: Callable[[Who, str], int | str], who: Who, statement: str, outcome: int | str) -> None:
     assert try_freely(who, statement) == outcome
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "pg_roles AS SELECT 'authenticated'::name AS rolname, true AS rolbypassrls",
+        "pg_class AS SELECT 'public.users'::regclass::oid AS oid, 'authenticated'::regrole::oid AS relowner",
+    ],
+    ids=["pg_roles", "pg_class"],
+)
+def test_a_catalog_planted_in_pg_temp_fools_no_guard(
+    try_freely: Callable[[Who, str], int | str], platform: Connection, planted: str
+) -> None:
+    assert try_freely(MEMBER, f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'") == "guard"
+    with connect(url_of(platform)) as connection, connection.transaction(force_rollback=True):
+        become(connection, MEMBER)
+        connection.execute(f"CREATE TEMP TABLE {planted}")
+        with pytest.raises(errors.InsufficientPrivilege, match="may not set"):
+            connection.execute(f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'")
 
 
 def test_guards_let_service_and_owner_through(try_freely: Callable[[Who, str], int | str]) -> None:

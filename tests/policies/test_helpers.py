@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 from psycopg import Connection
+from sqlalchemy import URL
 
 from tests.people import (
     ACME,
@@ -21,7 +22,7 @@ from tests.people import (
     person,
 )
 from tests.policies import NOBODIES
-from tests.tools import become
+from tests.tools import become, connect
 
 HELPERS = ["claimed_user_id", "user_id", "tenant_id", "is_admin"]
 
@@ -67,10 +68,31 @@ def test_execute_is_granted_to_authenticated_alone_and_where_policies_need_it(pl
 
 def test_every_function_fixes_its_search_path(platform: Connection) -> None:
     loose = platform.execute("""
-        SELECT proname FROM pg_proc
-        WHERE pronamespace = 'chatbot_private'::regnamespace AND proconfig IS DISTINCT FROM ARRAY['search_path=""']
+        SELECT proname FROM pg_proc WHERE pronamespace = 'chatbot_private'::regnamespace
+            AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
     """).fetchall()
     assert loose == []
+
+
+@pytest.mark.parametrize("planted", ["text", "json", "uuid", "bool"])
+@pytest.mark.parametrize("who", [MEMBER, Who("authenticated")], ids=["member", "no-token"])
+def test_a_type_planted_in_pg_temp_runs_nothing_as_the_owner(people_database: URL, who: Who, planted: str) -> None:
+    """PostgreSQL looks for types in pg_temp before a search_path that does not name it."""
+    attack = f"""
+        CREATE FUNCTION pg_temp.own(pg_catalog.{planted}) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $$
+        BEGIN
+            IF current_user <> 'authenticated' THEN
+                RAISE EXCEPTION 'runs as %', current_user;
+            END IF;
+            RETURN true;
+        END $$;
+        CREATE DOMAIN pg_temp.{planted} AS pg_catalog.{planted} CHECK (pg_temp.own(VALUE));
+    """
+    with connect(people_database) as connection, connection.transaction(force_rollback=True):
+        become(connection, who)
+        connection.execute(attack)
+        for table in ("tenants", "users", "chatbots", "conversations", "messages", "feedback"):
+            connection.execute(f"SELECT FROM public.{table}")
 
 
 def test_objects_planted_ahead_in_the_search_path_are_not_seen(platform: Connection) -> None:
