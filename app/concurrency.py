@@ -13,6 +13,7 @@ from app.errors import SetupError
 
 LOCK_KEY = 0x63686174626F7473  # of the advisory lock that a run holds on its database: "chatbots"
 POLL = 0.25  # seconds between two looks at somebody else's lock
+LONG_WAIT = 2.0  # seconds after which a wait is told
 LONGEST_PAUSE = 10.0  # seconds between two tries
 RETRIED = {"55P03", "40P01"}  # lock timeout, deadlock
 
@@ -91,7 +92,7 @@ def with_retries(
     pause = 0.5
     while True:
         try:
-            with engine.connect() as connection, blockers_of(engine, connection) as blockers:
+            with engine.connect() as connection, blockers_of(engine, connection, tell) as blockers:
                 return run(connection)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in RETRIED or time.monotonic() + pause > deadline:
@@ -102,16 +103,30 @@ def with_retries(
 
 
 @contextmanager
-def blockers_of(engine: Engine, connection: Connection) -> Iterator[list[str]]:
-    """Watch who blocks a connection, for the length of a `with` block; the list holds the latest seen."""
+def blockers_of(engine: Engine, connection: Connection, tell: Callable[[str], None]) -> Iterator[list[str]]:
+    """Watch who blocks a connection, for the length of a `with` block; the list holds the latest seen.
+
+    Args:
+        engine: gives the watcher a connection of its own.
+        connection: whom to watch.
+        tell: takes a line for a long wait: CONCURRENTLY waits for older transactions, blocking nobody meanwhile.
+    """
     driver_connection: Any = connection.connection.driver_connection
     pid, seen, over = driver_connection.info.backend_pid, list[str](), threading.Event()
 
     def watch() -> None:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
+            waiting_since = time.monotonic()
+            told = False
             while not over.wait(POLL):
-                if now := watching.scalars(BLOCKERS, {"pid": pid}).all():
-                    seen[:] = now
+                now = watching.scalars(BLOCKERS, {"pid": pid}).all()
+                if not now:
+                    waiting_since, told = time.monotonic(), False
+                    continue
+                seen[:] = now
+                if not told and time.monotonic() - waiting_since > LONG_WAIT:
+                    tell(f"Waiting for {', '.join(now)}")
+                    told = True
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -72,6 +72,7 @@ def run(
 
     def attempt(connection: Connection) -> None:
         prepare_session(connection, patience.lock_timeout)
+        connection.commit()  # or Alembic would take the transaction for the caller's, and commit nothing
         migrate(connection)
 
     if exclusive:
@@ -79,17 +80,19 @@ def run(
             with_retries(engine, attempt, retry_for=patience.retry_for, tell=log.info)
     else:
         with engine.connect() as connection:
-            attempt(connection)
+            prepare_session(connection, patience.lock_timeout, for_transaction=True)
+            migrate(connection)
 
 
-def prepare_session(connection: Connection, lock_timeout: str) -> None:
-    """Set a fresh connection up for revisions, in a transaction that is over when this returns.
+def prepare_session(connection: Connection, lock_timeout: str, *, for_transaction: bool = False) -> None:
+    """Set a fresh connection up for revisions.
 
     Args:
         connection: the one that the revisions will run on.
         lock_timeout: how long a strong lock may wait, and everyone behind it; as PostgreSQL writes times ("1s").
             chatbots.lock_timeout repeats it: a revision lifts the timeout while it builds an index CONCURRENTLY,
             which blocks nobody while it waits, and finds there what to set it back to.
+        for_transaction: only until its transaction ends, so that nothing is left on a pooler's connection.
 
     Raises:
         SetupError: the server is older than PostgreSQL 15.
@@ -100,8 +103,7 @@ def prepare_session(connection: Connection, lock_timeout: str) -> None:
         raise SetupError(f"This server is PostgreSQL {version}: upgrade it to {OLDEST_SUPPORTED} or newer first.")
     timeouts = {"lock_timeout": lock_timeout, "chatbots.lock_timeout": lock_timeout}
     for name, value in (SESSION_SETTINGS | timeouts).items():
-        connection.exec_driver_sql("SELECT set_config(%s, %s, false)", (name, value))
-    connection.commit()
+        connection.exec_driver_sql("SELECT set_config(%s, %s, %s)", (name, value, for_transaction))
 
     def pass_on(diagnostic: Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
