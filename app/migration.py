@@ -80,11 +80,11 @@ def run(
             with_retries(engine, attempt, retry_for=patience.retry_for, tell=log.info)
     else:
         with engine.connect() as connection:
-            prepare_session(connection, patience.lock_timeout, for_transaction=True)
-            migrate(connection)
+            prepare_session(connection, patience.lock_timeout)
+            migrate(connection)  # rolled back with the settings, which a pooler's connection must not keep
 
 
-def prepare_session(connection: Connection, lock_timeout: str, *, for_transaction: bool = False) -> None:
+def prepare_session(connection: Connection, lock_timeout: str) -> None:
     """Set a fresh connection up for revisions.
 
     Args:
@@ -92,7 +92,6 @@ def prepare_session(connection: Connection, lock_timeout: str, *, for_transactio
         lock_timeout: how long a strong lock may wait, and everyone behind it; as PostgreSQL writes times ("1s").
             chatbots.lock_timeout repeats it: a revision lifts the timeout while it builds an index CONCURRENTLY,
             which blocks nobody while it waits, and finds there what to set it back to.
-        for_transaction: only until its transaction ends, so that nothing is left on a pooler's connection.
 
     Raises:
         SetupError: the server is older than PostgreSQL 15.
@@ -103,7 +102,7 @@ def prepare_session(connection: Connection, lock_timeout: str, *, for_transactio
         raise SetupError(f"This server is PostgreSQL {version}: upgrade it to {OLDEST_SUPPORTED} or newer first.")
     timeouts = {"lock_timeout": lock_timeout, "chatbots.lock_timeout": lock_timeout}
     for name, value in (SESSION_SETTINGS | timeouts).items():
-        connection.exec_driver_sql("SELECT set_config(%s, %s, %s)", (name, value, for_transaction))
+        connection.exec_driver_sql("SELECT set_config(%s, %s, false)", (name, value))
 
     def pass_on(diagnostic: Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
