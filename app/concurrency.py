@@ -47,12 +47,13 @@ def one_at_a_time(engine: Engine, tell: Callable[[str], None]) -> Iterator[None]
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         require_a_session(engine, connection)
-        told = None
+        connection.execute(text("SET idle_session_timeout = 0"))  # it idles for as long as the run takes
+        told = False
         while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
-            holder = connection.scalar(HOLDER, {"key": LOCK_KEY})
-            if holder is not None and told is None:
+            holder = None if told else connection.scalar(HOLDER, {"key": LOCK_KEY})
+            if holder is not None:
                 tell(f"Waiting for another upgrade of this database: {holder}")
-                told = holder
+                told = True
             time.sleep(POLL)
         yield
 
