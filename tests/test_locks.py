@@ -95,11 +95,11 @@ def test_each_step_takes_the_locks_that_its_docstring_names(traced: URL) -> None
         new = {"chatbots"} if revision == "007" else set()
         before = f"{int(revision) - 1:03}"
         assert strong_locks(traced, "downgrade", before, new) == expected, f"downgrade of {revision}"
-    for revision in UPGRADES:
+    for revision, upgrade in UPGRADES.items():
         locks, downgrade = docstring(revision).partition("Locks: ")[2].split("Downgrade: ")
         if "same lock" in downgrade:
             downgrade += locks
-        for text, transactions in ((locks, UPGRADES[revision]), (downgrade, DOWNGRADES[revision])):
+        for text, transactions in ((locks, upgrade), (downgrade, DOWNGRADES[revision])):
             for relation, _, mode in (lock.partition(" ") for lock in set().union(*transactions)):
                 named = re.findall(rf"{mode} on (.*?)(?= SHARE| ACCESS|\.|$)", text)
                 assert any(relation in tables for tables in named), f"{revision}: {mode} on {relation}"
