@@ -6,37 +6,31 @@ from logging.config import fileConfig
 from typing import Any
 
 from alembic import context
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
 from app.database import announced_engine
 from app.errors import SetupError
-from app.migration import CONFIGURATION, Patience, run, secure_version_table
+from app.migration import CONFIGURATION, Patience, finish_step, guard_steps, run, valid_version_table
 from app.models import Base
 
 config = context.config
 if config.config_file_name is not None:
     fileConfig(config.config_file_name, disable_existing_loggers=False)
-VERSION_TABLE = config.get_main_option("version_table", "alembic_version")
-
-
-def finish_step(ctx: MigrationContext, *_: Any, **__: Any) -> None:
-    """In the transaction that ends a step: keep clients off the version table, and tell PostgREST to look again."""
-    ctx.execute(secure_version_table(VERSION_TABLE))
-    ctx.execute("NOTIFY pgrst, 'reload schema'")
 
 
 def migrate(connection: Connection | None = None, **script: Any) -> None:
     """Run what the command asks for, one transaction a step, on a connection or into a script."""
+    version_table = valid_version_table(config.get_main_option("version_table", "alembic_version"))
     context.configure(
         connection=connection,
         **script,
         target_metadata=Base.metadata,
-        version_table=VERSION_TABLE,
-        on_version_apply=finish_step,
+        version_table=version_table,
+        on_version_apply=lambda ctx, **_: finish_step(ctx, version_table),
         **CONFIGURATION,
     )
+    guard_steps(context.get_context(), version_table)
     context.run_migrations()  # it begins a transaction for each step
 
 
@@ -59,3 +53,5 @@ except SetupError as error:
     if config.cmd_opts is None:  # called from Python
         raise
     sys.exit(f"Error: {error}")
+except KeyboardInterrupt:
+    sys.exit("Interrupted: run the same command again, which goes on where this one stopped.")

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import select
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from app import database
@@ -50,6 +52,10 @@ def database_session() -> Iterator[Session]:
     try:
         with database.announced_engine() as engine, Session(engine) as session:
             yield session
+    except ProgrammingError as error:
+        if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
+            raise
+        sys.exit("Error: This database is not at the newest revision: run `alembic upgrade head` first.")
     except SetupError as error:
         sys.exit(f"Error: {error}")
 

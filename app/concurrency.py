@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -14,6 +14,7 @@ from app.errors import SetupError
 LOCK_KEY = 0x63686174626F7473  # of the advisory lock that a run holds on its database: "chatbots"
 POLL = 0.25  # seconds between two looks at somebody else's lock
 LONG_WAIT = 2.0  # seconds after which a wait is told
+FIRST_PAUSE = 0.5  # seconds between the first two tries
 LONGEST_PAUSE = 10.0  # seconds between two tries
 RETRIED = {"55P03", "40P01"}  # lock timeout, deadlock
 
@@ -24,8 +25,11 @@ HOLDER = text("""
         AND (classid::bigint << 32) + objid::bigint = :key AND granted
 """)
 BLOCKERS = text("""
-    SELECT format('process %s of %s, in a transaction for %s s, with: %s', pid, usename,
-        extract(epoch FROM clock_timestamp() - xact_start)::int, left(regexp_replace(query, '\\s+', ' ', 'g'), 80))
+    SELECT format('process %s of %s', pid, usename)
+        || coalesce(format(', in a transaction for %s s', extract(epoch FROM clock_timestamp() - xact_start)::int), '')
+        || coalesce(', with: ' || left(regexp_replace(
+            CASE WHEN pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE') THEN query END,
+            '\\s+', ' ', 'g'), 80), ', hidden from those without pg_read_all_stats')
     FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(:pid)) ORDER BY pid
 """)
 
@@ -83,22 +87,25 @@ def with_retries(
     Args:
         engine: gives each try a connection of its own.
         run: the work; what it committed in a try that failed, the next one must find and go on from.
-        retry_for: seconds after which a try that fails is the last.
+        retry_for: seconds for which it tries one and the same statement again.
         tell: takes a line for each retry, which names who holds the lock.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the last try's, or any error but a lock timeout or a deadlock.
     """
-    deadline = time.monotonic() + retry_for
-    pause = 0.5
+    failing, deadline, pause = None, 0.0, 0.0
     while True:
         try:
             with engine.connect() as connection, blockers_of(engine, connection, tell) as blockers:
                 return run(connection)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in RETRIED or time.monotonic() + pause > deadline:
+            if getattr(error.orig, "sqlstate", None) not in RETRIED:
                 raise
-        tell(f"A lock is held by {', '.join(blockers) or 'somebody who is gone by now'}; trying again in {pause:g} s")
+            if error.statement != failing:  # it got further than before
+                failing, deadline, pause = error.statement, time.monotonic() + retry_for, FIRST_PAUSE
+            if time.monotonic() + pause > deadline:
+                raise
+        tell(f"A lock is held by {', '.join(blockers) or 'somebody unseen'}; trying again in {pause:g} s")
         time.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -112,11 +119,12 @@ def blockers_of(engine: Engine, connection: Connection, tell: Callable[[str], No
         connection: whom to watch.
         tell: takes a line for a long wait: CONCURRENTLY waits for older transactions, blocking nobody meanwhile.
     """
+    # It only tells: without a connection of its own, or when that is lost, the run goes on untold.
     driver_connection: Any = connection.connection.driver_connection
     pid, seen, over = driver_connection.info.backend_pid, list[str](), threading.Event()
 
     def watch() -> None:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
+        with suppress(DBAPIError), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
             waiting_since = time.monotonic()
             told = False
             while not over.wait(POLL):

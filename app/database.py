@@ -23,8 +23,10 @@ REMEDIES = {
     "25006": "this server is read-only (a standby?): connect to the primary",
     "3D000": "create the database, or correct its name in DATABASE_URL",
     "42501": "connect (DATABASE_URL) as the role that owns the database and the platform's tables",
-    "42P01": "run `alembic upgrade head` first",
-    "42703": "run `alembic upgrade head` first",
+    "2BP01": "drop or change what depends on it, and run the same command again",
+    "42710": "rename or drop what bears that name, and run the same command again",
+    "42P06": "rename or drop what bears that name, and run the same command again",
+    "42P07": "rename or drop what bears that name, and run the same command again",
     "22023": "correct it",
     "40P01": "run the same command again, which goes on where this one stopped",
     "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
@@ -73,6 +75,9 @@ def database_url() -> URL:
 
 def create_engine(**options: Any) -> Engine:
     """An engine on the database that Alembic uses.
+
+    Behind a transaction-mode pooler, psycopg's prepared statements need one that keeps track of them (PgBouncer 1.21
+    with max_prepared_statements); behind others, pass `connect_args={"prepare_threshold": None}`.
 
     Args:
         options: passed on to `sqlalchemy.create_engine`.
@@ -173,7 +178,8 @@ def explain(error: BaseException | None) -> str | None:
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
         return explain_refused_connection(str(error))
     remedy = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else REMEDIES.get(error.sqlstate or "")
-    return f"{error.diag.message_primary}: {remedy}." if remedy else None
+    detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
+    return f"{error.diag.message_primary}{detail}: {remedy}." if remedy else None
 
 
 def explain_refused_connection(message: str) -> str:

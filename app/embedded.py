@@ -256,10 +256,18 @@ def own_directory(path: Path, mode: int = 0o755) -> Path:
         os.chown(path, server_user().pw_uid, server_user().pw_gid)
     if path.is_symlink() or path.stat().st_uid != server_user().pw_uid:
         raise SetupError(
-            f"{path} belongs to {pwd.getpwuid(path.lstat().st_uid).pw_name}: run as the user who made it,"
+            f"{path} belongs to {owner_of(path)}: run as the user who made it,"
             " delete it if nothing in it matters, or set DATABASE_URL."
         )
     return path
+
+
+def owner_of(path: Path) -> str:
+    """The name of a file's owner, or the number of one without a name."""
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.stat().st_uid}"
 
 
 def reachable_binaries(binaries: Path) -> Path:
@@ -275,8 +283,10 @@ def reachable_binaries(binaries: Path) -> Path:
                 shutil.copytree(tree, fresh / tree.name, ignore=shutil.ignore_patterns("include", "__pycache__"))
         for made in (fresh, *fresh.rglob("*")):
             os.chown(made, server_user().pw_uid, server_user().pw_gid)
-        with suppress(OSError):  # another process was first
+        try:
             fresh.rename(copy)
+        except OSError:  # another process was first
+            shutil.rmtree(fresh)
     return copy / binaries.relative_to(package.parent)
 
 

@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import Connection
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 
+from app.concurrency import with_retries
 from app.embedded import Server, server_user
 from tests.people import ACME_MEMBER, populate
 from tests.tools import PROJECT, alembic, catalog, connect, run
@@ -127,6 +132,48 @@ def test_a_killed_upgrade_keeps_nobody_waiting(baseline: URL, reader: Connection
             assert second.wait(timeout=60) == 0
     with connect(baseline) as connection, connect(head) as undisturbed:
         assert catalog(connection) == catalog(undisturbed)
+
+
+def test_a_role_that_sees_no_statistics_is_told_what_it_may_see(baseline: URL) -> None:
+    with connect(baseline) as connection, connect(baseline) as reader:
+        connection.execute("""
+            CREATE ROLE plain_owner LOGIN;
+            DO $$ DECLARE name text; BEGIN
+                FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+                LOOP EXECUTE format('ALTER TABLE %I OWNER TO plain_owner', name); END LOOP;
+                FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'chatbot_private'::regnamespace
+                LOOP EXECUTE format('ALTER FUNCTION %s OWNER TO plain_owner', name); END LOOP;
+            END $$;
+            ALTER SCHEMA chatbot_private OWNER TO plain_owner;
+            ALTER SCHEMA public OWNER TO plain_owner;
+            GRANT CREATE ON DATABASE empty TO plain_owner
+        """)
+        reader.autocommit = False
+        reader.execute("SELECT FROM users")
+        with started(baseline.set(username="plain_owner"), "upgrade", "head") as upgrade:
+            told = read_until(upgrade, f"process {reader.info.backend_pid} of postgres")
+            assert "hidden from those without pg_read_all_stats" in told
+            reader.rollback()
+            assert upgrade.wait(timeout=60) == 0
+        connection.execute("ALTER SCHEMA public OWNER TO pg_database_owner")
+        connection.execute(
+            "REASSIGN OWNED BY plain_owner TO postgres; DROP OWNED BY plain_owner; DROP ROLE plain_owner"
+        )
+
+
+def test_the_bound_counts_from_the_statement_that_fails(baseline: URL) -> None:
+    """A run that takes long and gets further is not out of patience at its first lock."""
+    engine = create_engine(baseline, poolclass=NullPool)
+    failures = iter(["first", "second", "third"])
+    told: list[str] = []
+
+    def fail_further_each_time(_: object) -> None:
+        for statement in failures:
+            time.sleep(0.6)
+            raise OperationalError(statement, None, psycopg.errors.LockNotAvailable("lock timeout"))
+
+    with_retries(engine, fail_further_each_time, retry_for=0.6, tell=told.append)
+    assert [line.rpartition("in ")[2] for line in told] == ["0.5 s"] * 3
 
 
 def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:

@@ -72,6 +72,61 @@ def test_interrupted_step_goes_on(empty: URL, before: str, revision: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("start", "command", "target", "obstacle", "wrong"),
+    [
+        pytest.param("006", "upgrade", "007", "UPDATE tenants SET name = name", ("downgrade", "base"), id="up-007"),
+        pytest.param("007", "upgrade", "008", "SELECT FROM chatbots", ("downgrade", "006"), id="up-008"),
+        pytest.param("008", "upgrade", "009", "UPDATE chatbots SET name = name", ("downgrade", "006"), id="up-009"),
+        pytest.param("009", "downgrade", "008", "SELECT FROM chatbots", ("upgrade", "head"), id="down-009"),
+        pytest.param(
+            "008", "downgrade", "007", "CREATE VIEW v AS SELECT role FROM users", ("upgrade", "head"), id="down-008"
+        ),
+        pytest.param(
+            "007", "downgrade", "006", "CREATE VIEW v AS SELECT id FROM chatbots", ("upgrade", "head"), id="down-007"
+        ),
+    ],
+)
+def test_a_half_done_step_is_finished_before_another_begins(
+    empty: URL, start: str, command: str, target: str, obstacle: str, wrong: tuple[str, str]
+) -> None:
+    """These commit in parts: the other direction would lose rows, or miss the key that keeps tenants apart."""
+    alembic(empty, "upgrade", start)
+    with connect(empty) as connection, connect(empty) as other:
+        populate(connection, last=start)
+        other.autocommit = False
+        other.execute(obstacle)
+        if "VIEW" in obstacle:
+            other.commit()
+        interrupted = run("alembic", "-x", "lock_timeout=100ms", "-x", "retry_for=0", command, target, url=empty)
+        assert interrupted.returncode == 1
+        assert "run the same command again" in interrupted.stderr.splitlines()[-1]
+        other.rollback()
+        connection.execute("DROP VIEW IF EXISTS v")
+
+        before, kept = catalog(connection), rows(connection)
+        refused = run("alembic", *wrong, url=empty)
+        assert refused.returncode == 1
+        assert f"run `alembic {command} {target}`, which finishes it" in refused.stderr.splitlines()[-1]
+        assert (catalog(connection), rows(connection)) == (before, kept)
+
+        alembic(empty, command, target)
+        finished = catalog(connection)
+        alembic(empty, *wrong)
+        alembic(empty, "upgrade" if wrong[0] == "downgrade" else "downgrade", target)
+        assert catalog(connection) == finished
+
+
+def test_a_step_that_failed_as_a_whole_leaves_the_way_free(empty: URL) -> None:
+    alembic(empty, "upgrade", "009")
+    with connect(empty) as reader:
+        reader.autocommit = False
+        reader.execute("SELECT FROM feedback")
+        failed = run("alembic", "-x", "lock_timeout=100ms", "-x", "retry_for=0", "upgrade", "head", url=empty)
+        assert failed.returncode == 1
+    alembic(empty, "downgrade", "base")
+
+
+@pytest.mark.parametrize(
     ("revision", "index"), [("008", "idx_users_tenant_role"), ("009", "idx_conversations_chatbot_id")]
 )
 def test_invalid_index_of_an_interrupted_build_is_built_again(empty: URL, revision: str, index: str) -> None:

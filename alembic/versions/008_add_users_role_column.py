@@ -18,6 +18,7 @@ depends_on = None
 
 def upgrade() -> None:
     add_role()
+    touch_updated_at("email, full_name, is_active, role")
     widen_view_of_users()
     with op.get_context().autocommit_block():
         op.execute("ALTER TABLE public.users VALIDATE CONSTRAINT users_role_check")
@@ -64,6 +65,7 @@ def downgrade() -> None:
         USING (id = (SELECT chatbot_private.user_id()))
     """)
     op.execute("DROP FUNCTION chatbot_private.is_admin()")
+    touch_updated_at("email, full_name, is_active")
     op.execute("DROP TRIGGER users_guard_role_update ON public.users")
     op.execute("DROP TRIGGER users_guard_role_insert ON public.users")
     op.execute("ALTER TABLE public.users DROP COLUMN role")
@@ -93,6 +95,15 @@ def add_role() -> None:
         CREATE OR REPLACE TRIGGER users_guard_role_update AFTER UPDATE ON public.users
         FOR EACH ROW WHEN (OLD.role IS DISTINCT FROM NEW.role)
         EXECUTE FUNCTION chatbot_private.require_table_owner('role')
+    """)
+
+
+def touch_updated_at(columns: str) -> None:
+    old, new = (", ".join(f"{row}.{column}" for column in columns.split(", ")) for row in ("OLD", "NEW"))
+    op.execute(f"""
+        CREATE OR REPLACE TRIGGER users_touch_updated_at BEFORE UPDATE ON public.users
+        FOR EACH ROW WHEN (({old}) IS DISTINCT FROM ({new}))
+        EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)
 
 
