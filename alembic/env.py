@@ -49,9 +49,7 @@ try:
         patience = Patience.given(context.get_x_argument(as_dictionary=True))
         with announced_engine(poolclass=NullPool) as engine:
             run(engine, migrate, exclusive=changes_the_database(), patience=patience)
-except SetupError as error:
+except (SetupError, KeyboardInterrupt) as error:
     if config.cmd_opts is None:  # called from Python
         raise
-    sys.exit(f"Error: {error}")
-except KeyboardInterrupt:
-    sys.exit("Interrupted: run the same command again, which goes on where this one stopped.")
+    sys.exit(f"Error: {str(error) or 'interrupted: run the same command again, which goes on where this one stopped.'}")

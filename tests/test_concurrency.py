@@ -134,6 +134,18 @@ def test_a_killed_upgrade_keeps_nobody_waiting(baseline: URL, reader: Connection
         assert catalog(connection) == catalog(undisturbed)
 
 
+def test_an_interrupted_upgrade_says_how_to_go_on(baseline: URL, reader: Connection) -> None:
+    with started(baseline, "upgrade", "head") as interrupted:
+        read_until(interrupted, "trying again in")
+        interrupted.send_signal(signal.SIGINT)
+        _, told = interrupted.communicate(timeout=60)
+        assert interrupted.returncode == 1
+        assert told.splitlines()[-1].startswith("Error: interrupted: run the same command again")
+        assert "Traceback" not in told
+    reader.rollback()
+    assert run("alembic", "upgrade", "head", url=baseline).returncode == 0
+
+
 def test_a_role_that_sees_no_statistics_is_told_what_it_may_see(baseline: URL) -> None:
     with connect(baseline) as connection, connect(baseline) as reader:
         connection.execute("""
