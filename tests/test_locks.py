@@ -43,7 +43,8 @@ DOWNGRADES = {
 
 TRACE = """
     INSERT INTO lock_trace SELECT txid_current(), relname, mode FROM pg_locks JOIN pg_class ON pg_class.oid = relation
-    WHERE pid = pg_backend_pid() AND relnamespace = 'public'::regnamespace AND relkind = 'r'
+    WHERE pid = pg_backend_pid() AND relnamespace = 'public'::regnamespace AND relkind = 'r';
+    INSERT INTO not_valid_trace SELECT conname FROM pg_constraint WHERE NOT convalidated
 """
 
 
@@ -62,6 +63,7 @@ def traced(empty: URL) -> Iterator[URL]:
     alembic(empty, "upgrade", "006")
     with connect(empty) as connection:
         connection.execute("CREATE TABLE lock_trace (transaction bigint, relation name, mode text)")
+        connection.execute("CREATE TABLE not_valid_trace (name name)")
         populate(connection, last="006")
     event.listen(Engine, "before_cursor_execute", with_note, retval=True)
     yield empty
@@ -103,3 +105,11 @@ def test_each_step_takes_the_locks_that_its_docstring_names(traced: URL) -> None
             for relation, _, mode in (lock.partition(" ") for lock in set().union(*transactions)):
                 named = re.findall(rf"{mode} on (.*?)(?= SHARE| ACCESS|\.|$)", text)
                 assert any(relation in tables for tables in named), f"{revision}: {mode} on {relation}"
+
+
+def test_constraints_on_live_tables_are_added_not_valid(traced: URL) -> None:
+    """Rows are checked afterwards, when the strong lock is gone."""
+    alembic(traced, "upgrade", "head")
+    with connect(traced) as connection:
+        found = {name for (name,) in connection.execute("SELECT name FROM not_valid_trace")}
+    assert found == {"users_role_check", "conversations_tenant_id_chatbot_id_fkey"}
