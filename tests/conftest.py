@@ -12,7 +12,8 @@ import pytest
 from psycopg import Connection
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine
+from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
 from tests.people import Who, crowd, populate
@@ -136,6 +137,15 @@ def empty(empty_connection: Connection) -> URL:
 def head(head_connection: Connection) -> URL:
     """A database at head, without rows."""
     return url_of(head_connection)
+
+
+@pytest.fixture
+def session(platform: Connection) -> Iterator[Session]:
+    """A superuser's session on a database of its own, with the rows of tests.people."""
+    engine = create_engine(url_of(platform))
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
 
 
 @pytest.fixture

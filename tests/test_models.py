@@ -2,25 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
-from psycopg import Connection
-from sqlalchemy import create_engine, event, inspect, select
+from sqlalchemy import event, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, configure_mappers
 
 from app.models import Base, Chatbot, Conversation, Feedback, Message, Tenant, User
 from tests.people import ACME, ACME_ADMIN, ACME_MEMBER, DRAFT, OWN_FEEDBACK, OWN_OLD_TALK, OWN_TALK, PUBLISHED
-from tests.tools import PROJECT, url_of
-
-
-@pytest.fixture
-def session(platform: Connection) -> Iterator[Session]:
-    engine = create_engine(url_of(platform))
-    with Session(engine) as session:
-        yield session
-    engine.dispose()
+from tests.tools import PROJECT
 
 
 def test_import_needs_neither_driver_nor_server_nor_alembic() -> None:

@@ -1,17 +1,15 @@
 """`python -m app seed`: the guide's six sample chatbots, added once."""
 
-from collections.abc import Iterator
-
 import pytest
 from psycopg import Connection
-from sqlalchemy import URL, create_engine, select
+from sqlalchemy import URL, select
 from sqlalchemy.orm import Session
 
 from app.errors import SetupError
 from app.models import Chatbot, Tenant, User
 from app.seed import samples, seed
 from tests.people import ACME, ACME_ADMIN, GLOBEX
-from tests.tools import catalog, connect, rows, run, url_of
+from tests.tools import catalog, connect, rows, run
 
 GUIDES_SIX = {
     "Customer Support Agent": True,
@@ -21,14 +19,6 @@ GUIDES_SIX = {
     "Data Analysis Assistant": False,
     "HR Onboarding Assistant": True,
 }
-
-
-@pytest.fixture
-def session(platform: Connection) -> Iterator[Session]:
-    engine = create_engine(url_of(platform))
-    with Session(engine) as session:
-        yield session
-    engine.dispose()
 
 
 def test_samples_are_the_guides() -> None:
