@@ -60,11 +60,10 @@ def act_as(session: Session, user_id: UUID | str) -> None:
         raise RuntimeError("act_as comes before a transaction: commit or roll back first, or call it before begin()")
     for loaded in list(session.identity_map.values()):
         session.expunge(loaded)
-    if not event.contains(engine, "begin", become):
-        event.listen(engine, "begin", become)
     session.bind = engine.execution_options(**{ACTING_AS: person})
 
 
+@event.listens_for(Engine, "begin")
 def become(connection: Connection) -> None:
     """Set the person's role and claims for the transaction that a connection begins, in one round trip."""
     person = connection.get_execution_options().get(ACTING_AS)

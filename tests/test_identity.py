@@ -144,6 +144,11 @@ def test_costs_one_round_trip_a_transaction(engine: Engine) -> None:
         session.commit()
         visible(session)
         assert len(Counting.sent) == 5
+        for person in (ACME_ADMIN, GLOBEX_ADMIN):
+            session.rollback()
+            act_as(session, person)
+            visible(session)
+        assert len(Counting.sent) == 9  # also for the next person, and the one after
     counted.dispose()
 
 
