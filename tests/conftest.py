@@ -95,9 +95,8 @@ def host(server: Server) -> Host:
 def loader(work: Callable[[URL], None]) -> Callable[..., None]:
     """Do some work on a template database, called as pytest-postgresql calls what it loads."""
 
-    def load(host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
-        query = {"host": host, "port": str(port)}
-        work(URL.create("postgresql+psycopg", user, password, database=dbname, query=query))
+    def load(host: str, port: int, user: str, dbname: str, **_: object) -> None:
+        work(Host(host, port, user).url(dbname))
 
     return load
 

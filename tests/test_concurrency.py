@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from app.concurrency import with_retries
 from app.embedded import Server, server_user
 from tests.people import ACME_MEMBER, populate
-from tests.tools import PROJECT, alembic, catalog, connect, run
+from tests.tools import PROJECT, alembic, catalog, connect, environment, run
 
 RUNNING = re.compile(r"Running (?:upgrade|downgrade) \S* ?-> (\w*)")
 
@@ -31,9 +31,8 @@ RUNNING = re.compile(r"Running (?:upgrade|downgrade) \S* ?-> (\w*)")
 @contextmanager
 def started(url: URL, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """An alembic command that runs beside the test; its lines are read from `stderr`."""
-    environment = {**os.environ, "DATABASE_URL": url.render_as_string(hide_password=False)}
     command = [sys.executable, "-m", "alembic", *arguments]
-    with subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=PROJECT, env=environment(url), text=True, stderr=subprocess.PIPE) as process:
         try:
             yield process
         finally:
@@ -111,10 +110,10 @@ def test_wrong_arguments_are_told_in_a_sentence(baseline: URL, argument: str) ->
 
 
 def test_sixteen_at_once_apply_each_step_once(empty: URL) -> None:
-    environment = {**os.environ, "DATABASE_URL": empty.render_as_string(hide_password=False)}
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     upgrades = [
-        subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, stderr=subprocess.PIPE) for _ in range(16)
+        subprocess.Popen(command, cwd=PROJECT, env=environment(empty), text=True, stderr=subprocess.PIPE)
+        for _ in range(16)
     ]
     told = [upgrade.communicate(timeout=300)[1] for upgrade in upgrades]
     assert [upgrade.returncode for upgrade in upgrades] == [0] * 16, told

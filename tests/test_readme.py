@@ -1,6 +1,5 @@
 """The README is true: its Python runs and prints what it says; .ci/run runs its commands."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import sys
 import pytest
 from sqlalchemy import URL
 
-from tests.tools import PROJECT, connect, run
+from tests.tools import PROJECT, connect, environment, run
 
 README = (PROJECT / "README.md").read_text()
 
@@ -26,9 +25,8 @@ def seeded(head: URL) -> URL:
 
 def test_python_lists_five_published_chatbots(seeded: URL) -> None:
     (program,) = blocks("python")
-    environment = {**os.environ, "DATABASE_URL": seeded.render_as_string(hide_password=False)}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=PROJECT, env=environment(seeded), capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 5
     assert "Data Analysis Assistant" not in done.stdout
     assert len([line for line in program.splitlines() if line.strip()]) <= 11

@@ -33,13 +33,18 @@ def alembic(url: URL, *arguments: str) -> None:
         alembic_main(["-c", str(PROJECT / "alembic.ini"), *arguments], prog="alembic")
 
 
+def environment(url: URL | str | None) -> dict[str, str]:
+    """A process's environment in which DATABASE_URL is this one, or unset."""
+    others = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    if url is None:
+        return others
+    return {**others, "DATABASE_URL": url if isinstance(url, str) else url.render_as_string(hide_password=False)}
+
+
 def run(*command: str | Path, url: URL | str | None = None, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
     """Run a Python module's command line (`run("alembic", "upgrade", "head")`) as a person would."""
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    if url is not None:
-        environment["DATABASE_URL"] = url if isinstance(url, str) else url.render_as_string(hide_password=False)
     return subprocess.run(
-        [sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command], cwd=cwd, env=environment(url), capture_output=True, text=True, check=False
     )
 
 
