@@ -11,8 +11,10 @@ from sqlalchemy.pool import NullPool
 
 from app.database import announced_engine
 from app.errors import SetupError
-from app.migration import CONFIGURATION, Patience, finish_step, guard_steps, run, valid_version_table
+from app.migration import CONFIGURATION, Patience, run
 from app.models import Base
+from app.steps import finish_step, guard_steps
+from app.version_table import valid_version_table
 
 config = context.config
 if config.config_file_name is not None:
@@ -21,16 +23,15 @@ if config.config_file_name is not None:
 
 def migrate(connection: Connection | None = None, **script: Any) -> None:
     """Run what the command asks for, one transaction a step, on a connection or into a script."""
-    version_table = valid_version_table(config.get_main_option("version_table", "alembic_version"))
     context.configure(
         connection=connection,
         **script,
         target_metadata=Base.metadata,
-        version_table=version_table,
-        on_version_apply=lambda ctx, **_: finish_step(ctx, version_table),
+        version_table=valid_version_table(config.get_main_option("version_table", "alembic_version")),
+        on_version_apply=lambda ctx, heads, **_: finish_step(ctx, heads),
         **CONFIGURATION,
     )
-    guard_steps(context.get_context(), version_table)
+    guard_steps(context.get_context())
     context.run_migrations()  # it begins a transaction for each step
 
 

@@ -177,6 +177,8 @@ def explain(error: BaseException | None) -> str | None:
         return None
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
         return explain_refused_connection(str(error))
+    if error.sqlstate == "55000" and error.diag.message_hint is None:
+        return error.diag.message_primary  # ours: it has the remedies in it
     remedy = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else REMEDIES.get(error.sqlstate or "")
     detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
     return f"{error.diag.message_primary}{detail}: {remedy}." if remedy else None

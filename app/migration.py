@@ -1,14 +1,13 @@
-"""What a run of the revisions needs around them: a session with the right settings, and a version table kept closed."""
+"""A run of the revisions: a session with the right settings, and how patiently it waits for locks."""
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext, RevisionStep
 from psycopg.errors import Diagnostic
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from app.concurrency import one_at_a_time, with_retries
 from app.errors import SetupError
@@ -25,6 +24,7 @@ SESSION_SETTINGS = {
     "statement_timeout": "0",  # hosted platforms set minutes; an index of a large table takes longer
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
     "search_path": "public",  # autogenerate compares the tables that it finds there
+    "row_security": "off",  # a query that would miss rows raises instead
     "application_name": "alembic",  # whom others see waiting, or wait for
 }
 
@@ -110,88 +110,3 @@ def prepare_session(connection: Connection, lock_timeout: str) -> None:
             log.warning("%s", diagnostic.message_primary)  # such as what a downgrade loses
 
     driver_connection.add_notice_handler(pass_on)
-
-
-def guard_steps(context: MigrationContext, version_table: str) -> None:
-    """Let no step begin while another one is half done.
-
-    A step that commits in parts can be interrupted between them. Only the same step, in the same direction, knows how
-    to go on: another would find, and leave, a schema that is no revision's. So each step notes itself in the version
-    table's comment, in its first transaction, and `finish_step` takes the note back in its last: what remains after a
-    crash is the note of a step that has committed some of its parts.
-
-    Raises, when the steps run:
-        SetupError: another step is half done; the message says how to finish it.
-    """
-    steps = context._migrations_fn
-    if steps is None or context.as_sql:
-        return
-
-    def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
-        for step in steps(heads, context):
-            if isinstance(step, RevisionStep):
-                begin_step(context, step, version_table)
-            yield step
-
-    context._migrations_fn = guarded
-
-
-def begin_step(context: MigrationContext, step: RevisionStep, version_table: str) -> None:
-    """Note a step that begins, in the transaction that its first statements will share."""
-    assert context.connection is not None  # noqa: S101 - not offline
-    command = "upgrade" if step.is_upgrade else "downgrade"
-    (target,) = step.to_revisions_no_deps or ("base",)
-    note = f"alembic {command} {target}"
-    query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
-    half_done = context.connection.scalar(query, {"name": f"public.{version_table}"})
-    if half_done is not None and half_done != note:
-        raise SetupError(
-            f"A step was interrupted half-way: run `{half_done}`, which finishes it, before anything else."
-        )
-    context.execute(f"COMMENT ON TABLE public.{version_table} IS '{note}'")
-
-
-def finish_step(context: MigrationContext, version_table: str) -> None:
-    """In a step's last transaction: take its note back, keep clients off the version table, tell PostgREST to look."""
-    context.execute(f"COMMENT ON TABLE public.{version_table} IS NULL")
-    context.execute(secure_version_table(version_table))
-    context.execute("NOTIFY pgrst, 'reload schema'")
-
-
-def valid_version_table(name: str) -> str:
-    """The version table's name, if SQL takes it without quotes.
-
-    Raises:
-        SetupError: it does not.
-    """
-    if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
-        raise SetupError(f"version_table in alembic.ini is {name!r}: use lower-case letters, digits and _ alone.")
-    return name
-
-
-def secure_version_table(name: str) -> str:
-    """The SQL that keeps clients off the version table, which lies in public beside the tables they use.
-
-    Row security is on; whoever is granted SELECT, such as an auditor who runs `alembic check`, may read it. Default
-    privileges that opened it to others (Supabase's do) are taken back, once: later grants stay.
-    """
-    return f"""
-        DO $$
-        DECLARE
-            grantee text;
-        BEGIN
-            IF (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'public.{name}'::regclass) THEN
-                RETURN;
-            END IF;
-            FOR grantee IN
-                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-                FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl) AS acl
-                WHERE pg_class.oid = 'public.{name}'::regclass AND acl.grantee <> relowner
-            LOOP
-                EXECUTE format('REVOKE ALL ON TABLE public.{name} FROM %s', grantee);
-            END LOOP;
-            ALTER TABLE public.{name} ENABLE ROW LEVEL SECURITY;
-            CREATE POLICY "Auditors can view the schema revision" ON public.{name} FOR SELECT USING (true);
-        END
-        $$
-    """

@@ -1,10 +1,11 @@
 """Lay the baseline: the platform as it is before the guide.
 
-What: tenants, users, conversations, messages and feedback, each with row security; the roles that clients speak
-through; schema chatbot_private with the helpers that tell row security who is asking. Refuses a database that has
-any of these tables already.
+What: in a database that has none of them, the tables tenants, users, conversations, messages and feedback, each with
+row security. In one that has all five, nothing on them: they are adopted as they are. In both, the roles that clients
+speak through, and schema chatbot_private with the helpers that tell row security who is asking.
 Locks: none on existing tables.
-Downgrade: drops the five tables with all their rows. The roles stay: they belong to the whole cluster.
+Downgrade: drops the five tables with all their rows if this revision made them; adopted ones stay as they are. The
+roles stay: they belong to the whole cluster.
 """
 
 from alembic import op
@@ -16,8 +17,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    refuse_what_is_taken()
     create_roles()
+    record_whose_the_tables_are()
     create_helpers()
     create_tenants()
     create_users()
@@ -27,57 +28,21 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("""
-        DO $$
-        BEGIN
-            IF EXISTS (SELECT FROM public.tenants) THEN  -- every other row belongs to one
-                RAISE WARNING 'Downgrading 006 drops % tenants, % users, % conversations, % messages, % feedback.',
-                    (SELECT count(*) FROM public.tenants), (SELECT count(*) FROM public.users),
-                    (SELECT count(*) FROM public.conversations), (SELECT count(*) FROM public.messages),
-                    (SELECT count(*) FROM public.feedback);
-            END IF;
-        END
-        $$
-    """)
-    op.execute("DROP TABLE public.feedback")
-    op.execute("DROP TABLE public.messages")
-    op.execute("DROP TABLE public.conversations")
-    op.execute("DROP TABLE public.users")
-    op.execute("DROP TABLE public.tenants")
+    on_a_fresh_install("DROP TABLE public.feedback")
+    on_a_fresh_install("DROP TABLE public.messages")
+    on_a_fresh_install("DROP TABLE public.conversations")
+    on_a_fresh_install("DROP TABLE public.users")
+    on_a_fresh_install("DROP TABLE public.tenants")
     op.execute("DROP FUNCTION chatbot_private.touch_updated_at()")
     op.execute("DROP FUNCTION chatbot_private.tenant_id()")
     op.execute("DROP FUNCTION chatbot_private.user_id()")
     op.execute("DROP FUNCTION chatbot_private.claimed_user_id()")
+    op.execute("DROP TABLE chatbot_private.installed_tables")
     op.execute("DROP SCHEMA chatbot_private")
 
 
-def refuse_what_is_taken() -> None:
-    op.execute("""
-        DO $$
-        DECLARE
-            taken text;
-        BEGIN
-            SELECT string_agg(name, ', ') INTO taken
-            FROM (
-                SELECT 'table ' || name
-                FROM unnest(ARRAY['tenants', 'users', 'conversations', 'messages', 'feedback', 'chatbots']) AS name
-                WHERE to_regclass('public.' || name) IS NOT NULL
-                UNION ALL
-                SELECT 'schema ' || name FROM unnest(ARRAY['chatbot_private', 'chatbot_compat']) AS name
-                WHERE to_regnamespace(name) IS NOT NULL
-            ) AS existing (name);
-            IF taken IS NOT NULL THEN
-                RAISE EXCEPTION 'This database already has %', taken USING
-                    ERRCODE = 'object_not_in_prerequisite_state',
-                    HINT = 'nothing was changed; install into a database that has none of them';
-            END IF;
-        END
-        $$
-    """)
-
-
 def create_roles() -> None:
-    # Supabase has these; elsewhere they are made. Whoever may not make one is told what a superuser has to run.
+    # Supabase has these; elsewhere they are made.
     op.execute("""
         DO $$
         DECLARE
@@ -90,10 +55,6 @@ def create_roles() -> None:
                 EXECUTE missing;
             END IF;
         EXCEPTION
-            WHEN insufficient_privilege THEN
-                RAISE EXCEPTION 'Role % may not create the roles that clients speak through', current_user USING
-                    ERRCODE = 'object_not_in_prerequisite_state',
-                    HINT = format('nothing was changed; as a superuser, run once: %s', missing);
             WHEN duplicate_object OR unique_violation THEN
                 RAISE EXCEPTION 'Another session is creating the same roles' USING
                     ERRCODE = 'object_not_in_prerequisite_state',
@@ -103,13 +64,42 @@ def create_roles() -> None:
     """)
 
 
-def create_helpers() -> None:
-    # No client is granted USAGE here: policies reach the helpers by themselves, and nobody calls them by name.
-    # Each fixes its search_path with pg_temp last. An empty one is no protection: PostgreSQL then looks for types and
-    # tables in pg_temp first, where any client may have planted a domain named text whose CHECK runs as the owner.
+def record_whose_the_tables_are() -> None:
+    # No client is granted USAGE: policies reach the helpers by themselves, and nobody calls them by name.
     op.execute("CREATE SCHEMA chatbot_private")
     op.execute("REVOKE ALL ON SCHEMA chatbot_private FROM PUBLIC, anon, authenticated, service_role")
     op.execute("COMMENT ON SCHEMA chatbot_private IS 'Helpers and guards of the chatbot platform''s row security'")
+    op.execute("CREATE TABLE chatbot_private.installed_tables (name name PRIMARY KEY)")
+    op.execute("""
+        REVOKE ALL ON TABLE chatbot_private.installed_tables FROM PUBLIC, anon, authenticated, service_role
+    """)
+    op.execute("""
+        COMMENT ON TABLE chatbot_private.installed_tables IS
+            'The platform''s tables that revision 006 made; none where it adopted them. Revisions change no policy,'
+            ' grant or trigger of an adopted table, and never drop one'
+    """)
+    op.execute("""
+        INSERT INTO chatbot_private.installed_tables
+        SELECT name FROM unnest(ARRAY['tenants', 'users', 'conversations', 'messages', 'feedback']) AS name
+        WHERE to_regclass('public.' || name) IS NULL
+    """)
+
+
+def on_a_fresh_install(statement: str) -> None:
+    op.execute(f"""
+        DO $$
+        BEGIN
+            IF EXISTS (SELECT FROM chatbot_private.installed_tables) THEN
+                {statement};
+            END IF;
+        END
+        $$
+    """)
+
+
+def create_helpers() -> None:
+    # Each fixes its search_path with pg_temp last. An empty one is no protection: PostgreSQL then looks for types and
+    # tables in pg_temp first, where any client may have planted a domain named text whose CHECK runs as the owner.
 
     # The person whom the token names, if its sub is a UUID. Nothing else is read: Supabase's auth.uid() prefers an
     # older setting, where a leftover would beat the token, and raises on a malformed one.
@@ -168,7 +158,7 @@ def create_helpers() -> None:
 
 
 def create_tenants() -> None:
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TABLE public.tenants (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
             name text NOT NULL,
@@ -176,25 +166,25 @@ def create_tenants() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         )
     """)
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TRIGGER tenants_touch_updated_at BEFORE UPDATE ON public.tenants
         FOR EACH ROW WHEN (OLD.name IS DISTINCT FROM NEW.name)
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)
-    op.execute("ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY")
-    op.execute("""
+    on_a_fresh_install("ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY")
+    on_a_fresh_install("""
         CREATE POLICY "Users can view their tenant" ON public.tenants
         FOR SELECT TO authenticated
         USING (id = (SELECT chatbot_private.tenant_id()))
     """)
     # Nothing but SELECT: tenants are made, renamed and dropped by the platform's operator.
-    op.execute("REVOKE ALL ON TABLE public.tenants FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("GRANT SELECT ON TABLE public.tenants TO authenticated")
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tenants TO service_role")
+    on_a_fresh_install("REVOKE ALL ON TABLE public.tenants FROM PUBLIC, anon, authenticated, service_role")
+    on_a_fresh_install("GRANT SELECT ON TABLE public.tenants TO authenticated")
+    on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tenants TO service_role")
 
 
 def create_users() -> None:
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TABLE public.users (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
             tenant_id uuid NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
@@ -206,19 +196,19 @@ def create_users() -> None:
             UNIQUE (tenant_id, email)
         )
     """)
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TRIGGER users_touch_updated_at BEFORE UPDATE ON public.users
         FOR EACH ROW WHEN ((OLD.email, OLD.full_name, OLD.is_active)
             IS DISTINCT FROM (NEW.email, NEW.full_name, NEW.is_active))
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)
-    op.execute("ALTER TABLE public.users ENABLE ROW LEVEL SECURITY")
-    op.execute("""
+    on_a_fresh_install("ALTER TABLE public.users ENABLE ROW LEVEL SECURITY")
+    on_a_fresh_install("""
         CREATE POLICY "Users can view their own profile" ON public.users
         FOR SELECT TO authenticated
         USING (id = (SELECT chatbot_private.user_id()))
     """)
-    op.execute("""
+    on_a_fresh_install("""
         CREATE POLICY "Users can update their own profile" ON public.users
         FOR UPDATE TO authenticated
         USING (id = (SELECT chatbot_private.user_id()))
@@ -226,13 +216,13 @@ def create_users() -> None:
     """)
     # UPDATE of full_name alone: everything else on a person decides what they may see. No INSERT or DELETE: people
     # come and go by the platform's sign-up, which is a service.
-    op.execute("REVOKE ALL ON TABLE public.users FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("GRANT SELECT, UPDATE (full_name) ON TABLE public.users TO authenticated")
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.users TO service_role")
+    on_a_fresh_install("REVOKE ALL ON TABLE public.users FROM PUBLIC, anon, authenticated, service_role")
+    on_a_fresh_install("GRANT SELECT, UPDATE (full_name) ON TABLE public.users TO authenticated")
+    on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.users TO service_role")
 
 
 def create_conversations() -> None:
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TABLE public.conversations (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
             tenant_id uuid NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
@@ -242,42 +232,42 @@ def create_conversations() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         )
     """)
-    op.execute("CREATE INDEX idx_conversations_tenant_id ON public.conversations (tenant_id)")
-    op.execute("CREATE INDEX idx_conversations_user_id ON public.conversations (user_id, created_at)")
-    op.execute("""
+    on_a_fresh_install("CREATE INDEX idx_conversations_tenant_id ON public.conversations (tenant_id)")
+    on_a_fresh_install("CREATE INDEX idx_conversations_user_id ON public.conversations (user_id, created_at)")
+    on_a_fresh_install("""
         CREATE TRIGGER conversations_touch_updated_at BEFORE UPDATE ON public.conversations
         FOR EACH ROW WHEN (OLD.title IS DISTINCT FROM NEW.title)
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)
-    op.execute("ALTER TABLE public.conversations ENABLE ROW LEVEL SECURITY")
+    on_a_fresh_install("ALTER TABLE public.conversations ENABLE ROW LEVEL SECURITY")
     own = "user_id = (SELECT chatbot_private.user_id()) AND tenant_id = (SELECT chatbot_private.tenant_id())"
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can view their own conversations" ON public.conversations
         FOR SELECT TO authenticated USING ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can create their own conversations" ON public.conversations
         FOR INSERT TO authenticated WITH CHECK ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can update their own conversations" ON public.conversations
         FOR UPDATE TO authenticated USING ({own}) WITH CHECK ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can delete their own conversations" ON public.conversations
         FOR DELETE TO authenticated USING ({own})
     """)
     # A client may choose an id, to retry safely; never a time.
-    op.execute("REVOKE ALL ON TABLE public.conversations FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("""
+    on_a_fresh_install("REVOKE ALL ON TABLE public.conversations FROM PUBLIC, anon, authenticated, service_role")
+    on_a_fresh_install("""
         GRANT SELECT, INSERT (id, tenant_id, user_id, title), UPDATE (title), DELETE
         ON TABLE public.conversations TO authenticated
     """)
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.conversations TO service_role")
+    on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.conversations TO service_role")
 
 
 def create_messages() -> None:
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TABLE public.messages (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
             conversation_id uuid NOT NULL REFERENCES public.conversations (id) ON DELETE CASCADE,
@@ -286,28 +276,28 @@ def create_messages() -> None:
             created_at timestamptz NOT NULL DEFAULT now()
         )
     """)
-    op.execute("CREATE INDEX idx_messages_conversation_id ON public.messages (conversation_id, created_at)")
-    op.execute("ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY")
+    on_a_fresh_install("CREATE INDEX idx_messages_conversation_id ON public.messages (conversation_id, created_at)")
+    on_a_fresh_install("ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY")
     # Row security of conversations holds inside these policies: a conversation that is found is the caller's own.
     own = "EXISTS (SELECT FROM public.conversations WHERE conversations.id = messages.conversation_id)"
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can view messages of their own conversations" ON public.messages
         FOR SELECT TO authenticated USING ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can write messages in their own conversations" ON public.messages
         FOR INSERT TO authenticated WITH CHECK (role = 'user' AND {own})
     """)
     # No UPDATE or DELETE: what was said stays. A conversation's deletion takes its messages along.
-    op.execute("REVOKE ALL ON TABLE public.messages FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("""
+    on_a_fresh_install("REVOKE ALL ON TABLE public.messages FROM PUBLIC, anon, authenticated, service_role")
+    on_a_fresh_install("""
         GRANT SELECT, INSERT (id, conversation_id, role, content) ON TABLE public.messages TO authenticated
     """)
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.messages TO service_role")
+    on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.messages TO service_role")
 
 
 def create_feedback() -> None:
-    op.execute("""
+    on_a_fresh_install("""
         CREATE TABLE public.feedback (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
             message_id uuid NOT NULL REFERENCES public.messages (id) ON DELETE CASCADE,
@@ -318,32 +308,193 @@ def create_feedback() -> None:
             UNIQUE (message_id, user_id)
         )
     """)
-    op.execute("CREATE INDEX idx_feedback_user_id ON public.feedback (user_id)")
-    op.execute("ALTER TABLE public.feedback ENABLE ROW LEVEL SECURITY")
+    on_a_fresh_install("CREATE INDEX idx_feedback_user_id ON public.feedback (user_id)")
+    on_a_fresh_install("ALTER TABLE public.feedback ENABLE ROW LEVEL SECURITY")
     # As above: a message that is found is one of the caller's own conversations.
     own = """
         user_id = (SELECT chatbot_private.user_id())
         AND EXISTS (SELECT FROM public.messages WHERE messages.id = feedback.message_id)
     """
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can view their own feedback" ON public.feedback
         FOR SELECT TO authenticated USING ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can give feedback on their own conversations" ON public.feedback
         FOR INSERT TO authenticated WITH CHECK ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can update their own feedback" ON public.feedback
         FOR UPDATE TO authenticated USING ({own}) WITH CHECK ({own})
     """)
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE POLICY "Users can delete their own feedback" ON public.feedback
         FOR DELETE TO authenticated USING ({own})
     """)
-    op.execute("REVOKE ALL ON TABLE public.feedback FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("""
+    on_a_fresh_install("REVOKE ALL ON TABLE public.feedback FROM PUBLIC, anon, authenticated, service_role")
+    on_a_fresh_install("""
         GRANT SELECT, INSERT (id, message_id, user_id, rating, comment), UPDATE (rating, comment), DELETE
         ON TABLE public.feedback TO authenticated
     """)
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.feedback TO service_role")
+    on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.feedback TO service_role")
+
+
+# What stands in the way of this revision, each with its remedy. Adopted tables must be such that the models read them,
+# row security of chatbots can rest on them, and later revisions may extend them.
+OBSTACLES = r"""
+    WITH baseline (name) AS (
+        VALUES ('tenants'), ('users'), ('conversations'), ('messages'), ('feedback')
+    ), adopted AS (
+        SELECT name, pg_class.* FROM baseline JOIN pg_class ON pg_class.oid = to_regclass('public.' || name)
+    ), needed AS (
+        SELECT split_part(names, '.', 1) AS relation, split_part(names, '.', 2) AS name, type
+        FROM (VALUES
+            ('uuid', 'tenants.id users.id users.tenant_id conversations.id conversations.tenant_id
+                conversations.user_id messages.id messages.conversation_id feedback.id feedback.message_id
+                feedback.user_id'),
+            ('text', 'tenants.name users.email users.full_name conversations.title messages.role messages.content
+                feedback.comment'),
+            ('timestamptz', 'tenants.created_at tenants.updated_at users.created_at users.updated_at
+                conversations.created_at conversations.updated_at messages.created_at feedback.created_at'),
+            ('boolean', 'users.is_active'),
+            ('integer', 'feedback.rating')
+        ) AS types (type, list), regexp_split_to_table(list, '\s+') AS names
+    ), found AS (
+        SELECT needed.*, attnum, attnotnull, format_type(atttypid, atttypmod) AS its_type,
+            CASE typtype WHEN 'd' THEN typbasetype ELSE pg_type.oid END AS base_type,
+            typcategory, adopted.oid AS table_oid
+        FROM needed JOIN adopted ON adopted.name = needed.relation
+        LEFT JOIN pg_attribute ON attrelid = adopted.oid AND attname = needed.name AND NOT attisdropped
+        LEFT JOIN pg_type ON pg_type.oid = atttypid
+    )
+    -- Some of the tables, but not all.
+    SELECT format('This database has %s, but no %s', have, lack),
+        'create what is missing, or install into a database that has none of them'
+    FROM (
+        SELECT string_agg(baseline.name, ', ') FILTER (WHERE oid IS NOT NULL),
+            string_agg(baseline.name, ', ') FILTER (WHERE oid IS NULL)
+        FROM baseline LEFT JOIN adopted USING (name)
+    ) AS counted (have, lack)
+    WHERE have IS NOT NULL AND lack IS NOT NULL
+    -- No plain tables.
+    UNION ALL
+    SELECT format('%s is %s', name, kind), 'put a plain table in its place'
+    FROM (
+        SELECT name, CASE
+            WHEN relkind = 'v' THEN 'a view'
+            WHEN relkind = 'm' THEN 'a materialized view'
+            WHEN relkind = 'f' THEN 'a foreign table'
+            WHEN relkind = 'p' THEN 'a partitioned table'
+            WHEN relkind <> 'r' THEN 'no table'
+            WHEN relispartition THEN 'a partition'
+            WHEN EXISTS (SELECT FROM pg_inherits WHERE adopted.oid IN (inhrelid, inhparent)) THEN 'a child or parent'
+            WHEN relpersistence <> 'p' THEN 'an unlogged table'
+        END
+        FROM adopted
+    ) AS kinds (name, kind)
+    WHERE kind IS NOT NULL
+    -- Columns that are missing, or that the models cannot read.
+    UNION ALL
+    SELECT format('%s has no column %s', relation, name), format('add it, of type %s', type)
+    FROM found WHERE attnum IS NULL
+    UNION ALL
+    SELECT format('%s.%s is of type %s, not %s', relation, name, its_type, type),
+        CASE WHEN its_type ~ '^timestamp' THEN 'convert it in a session with TimeZone UTC, which rewrites no row'
+        ELSE 'convert it' END
+    FROM found
+    WHERE attnum IS NOT NULL AND NOT CASE type
+        WHEN 'text' THEN typcategory IN ('S', 'E')
+        WHEN 'integer' THEN base_type IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+        ELSE base_type = type::regtype
+    END
+    UNION ALL
+    SELECT format('%s.%s may be NULL', relation, name), 'fill it and set it NOT NULL'
+    FROM found
+    WHERE NOT attnotnull
+        AND format('%s.%s', relation, name) IN ('users.tenant_id', 'users.is_active', 'conversations.tenant_id')
+    UNION ALL
+    SELECT format('%s.id is not the primary key', relation), 'make it the primary key'
+    FROM found
+    WHERE name = 'id' AND relation <> 'feedback' AND attnum IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM pg_index WHERE indrelid = table_oid AND indisprimary AND indkey::text = attnum::text
+        )
+    -- What the migrating role may do.
+    UNION ALL
+    SELECT format('%s belongs to %s, and you are %s', name, relowner::regrole, current_user), 'connect as its owner'
+    FROM adopted
+    WHERE name IN ('users', 'conversations', 'feedback') AND NOT pg_has_role(relowner, 'USAGE')
+    UNION ALL
+    SELECT format('%s may not reference tenants', current_user),
+        format('as its owner, GRANT REFERENCES ON TABLE public.tenants TO %I', current_user)
+    FROM adopted
+    WHERE name = 'tenants' AND NOT has_any_column_privilege(oid, 'REFERENCES')
+    UNION ALL
+    SELECT format('%s has FORCE ROW LEVEL SECURITY, which hides its rows from %s', name, current_user),
+        'set it NO FORCE ROW LEVEL SECURITY, or connect as a role with BYPASSRLS'
+    FROM adopted
+    WHERE name IN ('users', 'conversations') AND relrowsecurity AND relforcerowsecurity
+        AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
+    UNION ALL
+    SELECT format('%s may not create schemas in database %s', current_user, current_database()),
+        format('as its owner, GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)
+    WHERE NOT has_database_privilege(current_database(), 'CREATE')
+    UNION ALL
+    SELECT format('%s may not create tables in schema public', current_user),
+        format('as its owner, GRANT CREATE ON SCHEMA public TO %I', current_user)
+    WHERE has_schema_privilege(to_regnamespace('public'), 'CREATE') IS NOT TRUE
+    UNION ALL
+    SELECT format('%s may not create the roles that clients speak through', current_user),
+        'as a superuser, run once: ' || string_agg(format('CREATE ROLE %s', role), '; ')
+    FROM unnest(ARRAY['anon NOLOGIN', 'authenticated NOLOGIN', 'service_role NOLOGIN BYPASSRLS']) AS role, pg_roles
+    WHERE rolname = current_user AND to_regrole(split_part(role, ' ', 1)) IS NULL
+        AND NOT (rolsuper OR rolcreaterole AND (role !~ 'BYPASSRLS'
+            OR rolbypassrls AND current_setting('server_version_num')::int >= 160000))
+    HAVING count(*) > 0
+    -- Names that this revision needs.
+    UNION ALL
+    SELECT 'Schema chatbot_private exists already', 'rename it: this package keeps its own helpers under that name'
+    WHERE to_regnamespace('chatbot_private') IS NOT NULL
+"""
+
+# What the platform allows clients that weakens the row security of chatbots, or its own: theirs to decide.
+WARNINGS = """
+    WITH adopted AS (
+        SELECT * FROM pg_class
+        WHERE oid = ANY (ARRAY[to_regclass('public.tenants'), to_regclass('public.users'),
+            to_regclass('public.conversations'), to_regclass('public.messages'), to_regclass('public.feedback')])
+    ), client AS (
+        SELECT oid, rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated')
+    )
+    SELECT format('Row security is off on %s, which %s may use: every tenant''s rows are open to them',
+        string_agg(DISTINCT relname, ', '), string_agg(DISTINCT rolname, ', '))
+    FROM adopted JOIN client ON has_any_column_privilege(client.oid, adopted.oid, 'SELECT, INSERT, UPDATE')
+        OR has_table_privilege(client.oid, adopted.oid, 'DELETE')
+    WHERE NOT relrowsecurity
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT format('%s may insert into users%s: have its policy fix id and tenant_id, or people choose their tenant',
+        rolname,
+        CASE WHEN has_table_privilege(client.oid, adopted.oid, 'DELETE') THEN ', also after deleting their own row' END)
+    FROM adopted JOIN client ON has_any_column_privilege(client.oid, adopted.oid, 'INSERT')
+    WHERE relname = 'users' AND (NOT relrowsecurity OR EXISTS (
+        SELECT FROM pg_policy, unnest(polroles) AS audience
+        WHERE polrelid = adopted.oid AND polcmd IN ('a', '*') AND polpermissive
+            AND (audience = 0 OR pg_has_role(client.oid, audience, 'USAGE'))
+    ))
+    UNION ALL
+    SELECT format('%s hold TRIGGER or TRUNCATE on %s, which row security does not limit: REVOKE them',
+        string_agg(DISTINCT rolname, ', '), string_agg(DISTINCT relname, ', '))
+    FROM adopted JOIN client ON has_table_privilege(client.oid, adopted.oid, 'TRIGGER, TRUNCATE')
+    HAVING count(*) > 0
+"""
+
+# What a downgrade loses; of adopted tables, nothing.
+LOSSES = """
+    SELECT format('%s tenants, %s users, %s conversations, %s messages, %s feedback',
+        (SELECT count(*) FROM public.tenants), (SELECT count(*) FROM public.users),
+        (SELECT count(*) FROM public.conversations), (SELECT count(*) FROM public.messages),
+        (SELECT count(*) FROM public.feedback))
+    FROM chatbot_private.installed_tables
+    WHERE name = 'tenants' AND EXISTS (SELECT FROM public.tenants)  -- every other row belongs to one
+"""

@@ -43,23 +43,12 @@ def downgrade() -> None:
     op.execute('DROP POLICY IF EXISTS "Admin users can view chatbots in their tenant" ON public.chatbots')
     op.execute("REVOKE INSERT, UPDATE, DELETE ON TABLE public.chatbots FROM authenticated")
     with op.get_context().autocommit_block():
-        op.execute("""
-            DO $$
-            DECLARE
-                lost bigint := (SELECT count(*) FROM public.users WHERE role <> 'user');
-            BEGIN
-                IF lost > 0 THEN
-                    RAISE WARNING 'Downgrading 008 drops the role of % admins.', lost;
-                END IF;
-            END
-            $$
-        """)
         op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_users_tenant_role")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_users_role")
         op.execute("SELECT set_config('lock_timeout', current_setting('chatbots.lock_timeout', true), false)")
-    op.execute('DROP POLICY "Users can view themselves and admins their tenant" ON public.users')
-    op.execute("""
+    on_a_fresh_install('DROP POLICY "Users can view themselves and admins their tenant" ON public.users')
+    on_a_fresh_install("""
         CREATE POLICY "Users can view their own profile" ON public.users
         FOR SELECT TO authenticated
         USING (id = (SELECT chatbot_private.user_id()))
@@ -100,7 +89,7 @@ def add_role() -> None:
 
 def touch_updated_at(columns: str) -> None:
     old, new = (", ".join(f"{row}.{column}" for column in columns.split(", ")) for row in ("OLD", "NEW"))
-    op.execute(f"""
+    on_a_fresh_install(f"""
         CREATE OR REPLACE TRIGGER users_touch_updated_at BEFORE UPDATE ON public.users
         FOR EACH ROW WHEN (({old}) IS DISTINCT FROM ({new}))
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
@@ -122,15 +111,28 @@ def widen_view_of_users() -> None:
     """)
     op.execute("REVOKE ALL ON FUNCTION chatbot_private.is_admin() FROM PUBLIC, anon, authenticated, service_role")
     op.execute("GRANT EXECUTE ON FUNCTION chatbot_private.is_admin() TO authenticated")
-    op.execute('DROP POLICY IF EXISTS "Users can view their own profile" ON public.users')
-    op.execute('DROP POLICY IF EXISTS "Users can view themselves and admins their tenant" ON public.users')
-    op.execute("""
+    on_a_fresh_install('DROP POLICY IF EXISTS "Users can view their own profile" ON public.users')
+    on_a_fresh_install('DROP POLICY IF EXISTS "Users can view themselves and admins their tenant" ON public.users')
+    on_a_fresh_install("""
         CREATE POLICY "Users can view themselves and admins their tenant" ON public.users
         FOR SELECT TO authenticated
         USING (
             id = (SELECT chatbot_private.user_id())
             OR (tenant_id = (SELECT chatbot_private.tenant_id()) AND (SELECT chatbot_private.is_admin()))
         )
+    """)
+
+
+def on_a_fresh_install(statement: str) -> None:
+    # Policies, grants and triggers of an adopted platform's own tables stay as they are.
+    op.execute(f"""
+        DO $$
+        BEGIN
+            IF EXISTS (SELECT FROM chatbot_private.installed_tables) THEN
+                {statement};
+            END IF;
+        END
+        $$
     """)
 
 
@@ -182,3 +184,34 @@ def let_admins_manage_chatbots() -> None:
             DELETE
         ON TABLE public.chatbots TO authenticated
     """)
+
+
+# A role of the platform's own above all: its admins would become admins of chatbots. What an interrupted run of this
+# revision made came together with our guard.
+OBSTACLES = """
+    WITH ours AS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = to_regclass('public.users') AND tgname = 'users_guard_role_update'
+            AND tgfoid = to_regproc('chatbot_private.require_table_owner')
+    )
+    SELECT 'users has a column role of its own',
+        'rename it: this package makes one, and takes whoever is ''admin'' in it for an admin of chatbots'
+    FROM pg_attribute
+    WHERE attrelid = to_regclass('public.users') AND attname = 'role' AND NOT attisdropped AND NOT EXISTS (TABLE ours)
+    UNION ALL
+    SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
+    FROM pg_class
+    WHERE relnamespace = to_regnamespace('public') AND relname IN ('idx_users_role', 'idx_users_tenant_role')
+        AND NOT EXISTS (TABLE ours)
+    UNION ALL
+    SELECT format('Constraint %s of users exists already', conname), 'rename it: this package makes one of that name'
+    FROM pg_constraint
+    WHERE conrelid = to_regclass('public.users') AND conname = 'users_role_check' AND NOT EXISTS (TABLE ours)
+    UNION ALL
+    SELECT format('Trigger %s of users exists already', tgname), 'rename it: this package makes one of that name'
+    FROM pg_trigger
+    WHERE tgrelid = to_regclass('public.users') AND tgname IN ('users_guard_role_insert', 'users_guard_role_update')
+        AND NOT EXISTS (TABLE ours)
+"""
+
+LOSSES = "SELECT format('the role of %s admins', count(*)) FROM public.users WHERE role <> 'user' HAVING count(*) > 0"

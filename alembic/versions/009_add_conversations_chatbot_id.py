@@ -40,22 +40,11 @@ def upgrade() -> None:
             ON public.conversations (tenant_id, chatbot_id, created_at) WHERE chatbot_id IS NOT NULL
         """)
         op.execute("SELECT set_config('lock_timeout', current_setting('chatbots.lock_timeout', true), false)")
-    op.execute("GRANT INSERT (chatbot_id), UPDATE (chatbot_id) ON TABLE public.conversations TO authenticated")
+    on_a_fresh_install("GRANT INSERT (chatbot_id), UPDATE (chatbot_id) ON TABLE public.conversations TO authenticated")
 
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
-        op.execute("""
-            DO $$
-            DECLARE
-                lost bigint := (SELECT count(*) FROM public.conversations WHERE chatbot_id IS NOT NULL);
-            BEGIN
-                IF lost > 0 THEN
-                    RAISE WARNING 'Downgrading 009 drops the chatbot of % conversations.', lost;
-                END IF;
-            END
-            $$
-        """)
         op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_conversations_tenant_chatbot")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_conversations_chatbot_id")
@@ -120,6 +109,19 @@ def add_foreign_key() -> None:
     op.execute("ALTER TABLE public.conversations VALIDATE CONSTRAINT conversations_tenant_id_chatbot_id_fkey")
 
 
+def on_a_fresh_install(statement: str) -> None:
+    # Policies, grants and triggers of an adopted platform's own tables stay as they are.
+    op.execute(f"""
+        DO $$
+        BEGIN
+            IF EXISTS (SELECT FROM chatbot_private.installed_tables) THEN
+                {statement};
+            END IF;
+        END
+        $$
+    """)
+
+
 def drop_index_if_invalid(name: str) -> None:
     # An interrupted build leaves an index that IF NOT EXISTS would take for the finished one. To drop it takes
     # milliseconds under the strong lock, so under the lock timeout.
@@ -134,3 +136,41 @@ def drop_index_if_invalid(name: str) -> None:
         END
         $$
     """)
+
+
+# What bears the names that this revision needs, unless an interrupted run of it made them, together with our guard.
+OBSTACLES = """
+    WITH ours AS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = to_regclass('public.conversations') AND tgname = 'conversations_guard_chatbot_update'
+            AND tgfoid = to_regproc('chatbot_private.require_visible_chatbot')
+    )
+    SELECT 'conversations has a column chatbot_id of its own', 'rename it: this package makes one of that name'
+    FROM pg_attribute
+    WHERE attrelid = to_regclass('public.conversations') AND attname = 'chatbot_id' AND NOT attisdropped
+        AND NOT EXISTS (TABLE ours)
+    UNION ALL
+    SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
+    FROM pg_class
+    WHERE relnamespace = to_regnamespace('public')
+        AND relname IN ('idx_conversations_chatbot_id', 'idx_conversations_tenant_chatbot')
+        AND NOT EXISTS (TABLE ours)
+    UNION ALL
+    SELECT format('Constraint %s of conversations exists already', conname),
+        'rename it: this package makes one of that name'
+    FROM pg_constraint
+    WHERE conrelid = to_regclass('public.conversations') AND conname = 'conversations_tenant_id_chatbot_id_fkey'
+        AND NOT EXISTS (TABLE ours)
+    UNION ALL
+    SELECT format('Trigger %s of conversations exists already', tgname),
+        'rename it: this package makes one of that name'
+    FROM pg_trigger
+    WHERE tgrelid = to_regclass('public.conversations')
+        AND tgname IN ('conversations_guard_chatbot_insert', 'conversations_guard_chatbot_update')
+        AND NOT EXISTS (TABLE ours)
+"""
+
+LOSSES = """
+    SELECT format('the chatbot of %s conversations', count(*)) FROM public.conversations
+    WHERE chatbot_id IS NOT NULL HAVING count(*) > 0
+"""

@@ -1,7 +1,8 @@
 """Rename feedback.comment to feedback.notes.
 
 What: the rename; schema chatbot_compat with a view feedback that still calls the column comment, for the previous
-version of the application while it is rolled over: it puts chatbot_compat first in its search_path.
+version of the application while it is rolled over: it puts chatbot_compat first in its search_path. Whoever may use
+feedback may use the view.
 Locks: ACCESS EXCLUSIVE on feedback for milliseconds; no row is touched.
 Downgrade: the same lock; loses nothing.
 """
@@ -18,23 +19,86 @@ def upgrade() -> None:
     op.execute("ALTER TABLE public.feedback RENAME COLUMN comment TO notes")
     op.execute("CREATE SCHEMA chatbot_compat")
     op.execute("COMMENT ON SCHEMA chatbot_compat IS 'Names that the previous version of the application knows'")
-    # Automatically updatable, and security_invoker: row security and the grants of feedback hold through it.
-    op.execute("""
-        CREATE VIEW chatbot_compat.feedback WITH (security_invoker = true) AS
-        SELECT id, message_id, user_id, rating, notes AS comment, created_at
-        FROM public.feedback
-    """)
     op.execute("REVOKE ALL ON SCHEMA chatbot_compat FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("GRANT USAGE ON SCHEMA chatbot_compat TO authenticated, service_role")
-    op.execute("REVOKE ALL ON TABLE chatbot_compat.feedback FROM PUBLIC, anon, authenticated, service_role")
-    op.execute("""
-        GRANT SELECT, INSERT (id, message_id, user_id, rating, comment), UPDATE (rating, comment), DELETE
-        ON TABLE chatbot_compat.feedback TO authenticated
-    """)
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE chatbot_compat.feedback TO service_role")
+    create_view()
+    grant_what_feedback_grants()
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW chatbot_compat.feedback")
-    op.execute("DROP SCHEMA chatbot_compat")
+    # Whoever needs the view no more may have dropped it, with its schema.
+    op.execute("DROP VIEW IF EXISTS chatbot_compat.feedback")
+    op.execute("DROP SCHEMA IF EXISTS chatbot_compat")
     op.execute("ALTER TABLE public.feedback RENAME COLUMN notes TO comment")
+
+
+def create_view() -> None:
+    # Automatically updatable, and security_invoker: row security and the grants of feedback hold through it. All its
+    # columns in their order, with those that only this platform has: SELECT * finds what it found before.
+    op.execute("""
+        DO $$
+        BEGIN
+            EXECUTE (
+                SELECT format('CREATE VIEW chatbot_compat.feedback WITH (security_invoker = true) AS
+                    SELECT %s FROM public.feedback',
+                    string_agg(CASE attname WHEN 'notes' THEN 'notes AS comment' ELSE quote_ident(attname) END, ', '
+                        ORDER BY attnum))
+                FROM pg_attribute
+                WHERE attrelid = 'public.feedback'::regclass AND attnum > 0 AND NOT attisdropped
+            );
+        END
+        $$
+    """)
+
+
+def grant_what_feedback_grants() -> None:
+    op.execute("REVOKE ALL ON TABLE chatbot_compat.feedback FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("""
+        DO $$
+        DECLARE
+            privilege text;
+            grantee text;
+        BEGIN
+            FOR privilege, grantee IN
+                SELECT privilege_type, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_class, aclexplode(relacl) AS acl
+                WHERE pg_class.oid = 'public.feedback'::regclass AND acl.grantee <> relowner
+                    AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+                UNION ALL
+                SELECT format('%s (%s)', privilege_type, string_agg(
+                        CASE attname WHEN 'notes' THEN 'comment' ELSE quote_ident(attname) END, ', ' ORDER BY attnum)),
+                    CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_attribute, aclexplode(attacl) AS acl
+                WHERE attrelid = 'public.feedback'::regclass AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE')
+                GROUP BY privilege_type, acl.grantee
+            LOOP
+                EXECUTE format('GRANT %s ON TABLE chatbot_compat.feedback TO %s', privilege, grantee);
+                EXECUTE format('GRANT USAGE ON SCHEMA chatbot_compat TO %s', grantee);
+            END LOOP;
+        END
+        $$
+    """)
+
+
+OBSTACLES = """
+    SELECT 'feedback has a column notes of its own', 'rename it: comment is renamed to notes'
+    FROM pg_attribute
+    WHERE attrelid = to_regclass('public.feedback') AND attname = 'notes' AND NOT attisdropped
+    UNION ALL
+    SELECT 'Schema chatbot_compat exists already', 'rename it: this package keeps old names under that name'
+    WHERE to_regnamespace('chatbot_compat') IS NOT NULL
+"""
+
+# Views and policies follow a rename; the body of a function does not, unless it was parsed when it was made.
+WARNINGS = r"""
+    SELECT format('Function %s names comment of feedback: see that it knows notes when this revision runs, or it fails',
+        pg_proc.oid::regprocedure)
+    FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+    WHERE nspname !~ '^(pg_|information_schema$|chatbot_)' AND prosqlbody IS NULL AND prosrc ~* '\mcomment\M'
+        AND (prosrc ~* '\mfeedback\M' OR EXISTS (
+            SELECT FROM pg_trigger WHERE tgfoid = pg_proc.oid AND tgrelid = to_regclass('public.feedback')
+        ))
+        AND NOT EXISTS (
+            SELECT FROM pg_depend
+            WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'  -- an extension's
+        )
+"""
