@@ -9,6 +9,7 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
+from app.adoption import leave_theirs_alone
 from app.database import announced_engine
 from app.errors import SetupError
 from app.migration import CONFIGURATION, Patience, run
@@ -29,6 +30,7 @@ def migrate(connection: Connection | None = None, **script: Any) -> None:
         target_metadata=Base.metadata,
         version_table=valid_version_table(config.get_main_option("version_table", "alembic_version")),
         on_version_apply=lambda ctx, heads, **_: finish_step(ctx, heads),
+        process_revision_directives=leave_theirs_alone,
         **CONFIGURATION,
     )
     guard_steps(context.get_context())

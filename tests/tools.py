@@ -100,16 +100,17 @@ def catalog(connection: Connection) -> list[str]:
     return [line for (line,) in connection.execute(CATALOG)]
 
 
-def dump(binaries: Path, url: URL) -> str:
-    """What `pg_dump --schema-only` prints, without the version table and the random key of its restrict lines."""
+def dump(binaries: Path, url: URL, *options: str, schema_only: bool = True) -> str:
+    """What `pg_dump` prints, without the version table and the random key of its restrict lines."""
     target = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    command = [str(binaries / "pg_dump"), "--schema-only", "--exclude-table=public.alembic_version", target]
+    only = ["--schema-only"] if schema_only else []
+    command = [str(binaries / "pg_dump"), *only, "--exclude-table=public.alembic_version", *options, target]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return "\n".join(line for line in printed.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
 def rows(connection: Connection) -> dict[str, tuple[int, str]]:
-    """Count and checksum of every column of every table in public, by its name; rows in order of their key.
+    """Count and checksum of every column of every table in public with an id, by its name; rows in order of the id.
 
     A column renamed keeps its checksum under the new name; `comment` of feedback is called notes here, always.
     """
@@ -117,6 +118,7 @@ def rows(connection: Connection) -> dict[str, tuple[int, str]]:
         SELECT relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
             AND attnum > 0 AND NOT attisdropped
+            AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'id' AND NOT attisdropped)
         ORDER BY 1, 2
     """).fetchall()
     found = {}

@@ -37,7 +37,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION chatbot_private.tenant_id()")
     op.execute("DROP FUNCTION chatbot_private.user_id()")
     op.execute("DROP FUNCTION chatbot_private.claimed_user_id()")
-    op.execute("DROP TABLE chatbot_private.installed_tables")
+    op.execute("DROP FUNCTION chatbot_private.is_adopted()")
     op.execute("DROP SCHEMA chatbot_private")
 
 
@@ -69,19 +69,19 @@ def record_whose_the_tables_are() -> None:
     op.execute("CREATE SCHEMA chatbot_private")
     op.execute("REVOKE ALL ON SCHEMA chatbot_private FROM PUBLIC, anon, authenticated, service_role")
     op.execute("COMMENT ON SCHEMA chatbot_private IS 'Helpers and guards of the chatbot platform''s row security'")
-    op.execute("CREATE TABLE chatbot_private.installed_tables (name name PRIMARY KEY)")
     op.execute("""
-        REVOKE ALL ON TABLE chatbot_private.installed_tables FROM PUBLIC, anon, authenticated, service_role
+        DO $$
+        BEGIN
+            EXECUTE format('CREATE FUNCTION chatbot_private.is_adopted() RETURNS boolean
+                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
+                CASE WHEN to_regclass('public.tenants') IS NULL THEN 'SELECT false' ELSE 'SELECT true' END);
+        END
+        $$
     """)
     op.execute("""
-        COMMENT ON TABLE chatbot_private.installed_tables IS
-            'The platform''s tables that revision 006 made; none where it adopted them. Revisions change no policy,'
-            ' grant or trigger of an adopted table, and never drop one'
-    """)
-    op.execute("""
-        INSERT INTO chatbot_private.installed_tables
-        SELECT name FROM unnest(ARRAY['tenants', 'users', 'conversations', 'messages', 'feedback']) AS name
-        WHERE to_regclass('public.' || name) IS NULL
+        COMMENT ON FUNCTION chatbot_private.is_adopted() IS
+            'Whether the platform''s tables were there before revision 006. Then no revision changes their policies,'
+            ' grants or triggers, or drops one'
     """)
 
 
@@ -89,7 +89,7 @@ def on_a_fresh_install(statement: str) -> None:
     op.execute(f"""
         DO $$
         BEGIN
-            IF EXISTS (SELECT FROM chatbot_private.installed_tables) THEN
+            IF NOT chatbot_private.is_adopted() THEN
                 {statement};
             END IF;
         END
@@ -149,7 +149,7 @@ def create_helpers() -> None:
         END
         $$
     """)
-    for helper in ("claimed_user_id", "user_id", "tenant_id", "touch_updated_at"):
+    for helper in ("is_adopted", "claimed_user_id", "user_id", "tenant_id", "touch_updated_at"):
         op.execute(f"""
             REVOKE ALL ON FUNCTION chatbot_private.{helper}() FROM PUBLIC, anon, authenticated, service_role
         """)
@@ -474,14 +474,16 @@ WARNINGS = """
     HAVING count(*) > 0
     UNION ALL
     SELECT format('%s may insert into users%s: have its policy fix id and tenant_id, or people choose their tenant',
-        rolname,
-        CASE WHEN has_table_privilege(client.oid, adopted.oid, 'DELETE') THEN ', also after deleting their own row' END)
+        string_agg(rolname, ', '),
+        CASE WHEN bool_or(has_table_privilege(client.oid, adopted.oid, 'DELETE'))
+            THEN ', also after deleting their own row' END)
     FROM adopted JOIN client ON has_any_column_privilege(client.oid, adopted.oid, 'INSERT')
     WHERE relname = 'users' AND (NOT relrowsecurity OR EXISTS (
         SELECT FROM pg_policy, unnest(polroles) AS audience
         WHERE polrelid = adopted.oid AND polcmd IN ('a', '*') AND polpermissive
             AND (audience = 0 OR pg_has_role(client.oid, audience, 'USAGE'))
     ))
+    HAVING count(*) > 0
     UNION ALL
     SELECT format('%s hold TRIGGER or TRUNCATE on %s, which row security does not limit: REVOKE them',
         string_agg(DISTINCT rolname, ', '), string_agg(DISTINCT relname, ', '))
@@ -495,6 +497,5 @@ LOSSES = """
         (SELECT count(*) FROM public.tenants), (SELECT count(*) FROM public.users),
         (SELECT count(*) FROM public.conversations), (SELECT count(*) FROM public.messages),
         (SELECT count(*) FROM public.feedback))
-    FROM chatbot_private.installed_tables
-    WHERE name = 'tenants' AND EXISTS (SELECT FROM public.tenants)  -- every other row belongs to one
+    WHERE NOT chatbot_private.is_adopted() AND EXISTS (SELECT FROM public.tenants)  -- every other row belongs to one
 """

@@ -128,7 +128,7 @@ def on_a_fresh_install(statement: str) -> None:
     op.execute(f"""
         DO $$
         BEGIN
-            IF EXISTS (SELECT FROM chatbot_private.installed_tables) THEN
+            IF NOT chatbot_private.is_adopted() THEN
                 {statement};
             END IF;
         END

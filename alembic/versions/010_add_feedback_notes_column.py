@@ -19,7 +19,8 @@ def upgrade() -> None:
     op.execute("ALTER TABLE public.feedback RENAME COLUMN comment TO notes")
     op.execute("CREATE SCHEMA chatbot_compat")
     op.execute("COMMENT ON SCHEMA chatbot_compat IS 'Names that the previous version of the application knows'")
-    op.execute("REVOKE ALL ON SCHEMA chatbot_compat FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("REVOKE ALL ON SCHEMA chatbot_compat FROM anon, authenticated, service_role")
+    op.execute("GRANT USAGE ON SCHEMA chatbot_compat TO PUBLIC")  # there is nothing in it but the view
     create_view()
     grant_what_feedback_grants()
 
@@ -72,7 +73,6 @@ def grant_what_feedback_grants() -> None:
                 GROUP BY privilege_type, acl.grantee
             LOOP
                 EXECUTE format('GRANT %s ON TABLE chatbot_compat.feedback TO %s', privilege, grantee);
-                EXECUTE format('GRANT USAGE ON SCHEMA chatbot_compat TO %s', grantee);
             END LOOP;
         END
         $$

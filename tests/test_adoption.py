@@ -1,0 +1,326 @@
+"""Platforms that were there before: adopted without a change of what is theirs, or refused before anything changes."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import URL
+
+from app.embedded import Server
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_MEMBER,
+    ADMIN,
+    ANONYMOUS,
+    DRAFT,
+    GLOBEX,
+    GLOBEX_PUBLISHED,
+    MEMBER,
+    OWN_FEEDBACK,
+    OWN_TALK,
+    PUBLISHED,
+    SERVICE,
+    populate,
+)
+from tests.platforms import PLAIN, PLATFORMS, ROLES, SUPABASE, settle
+from tests.tools import alembic, attempt, catalog, connect, dump, rows, run
+
+
+@pytest.fixture(params=PLATFORMS)
+def platform(request: pytest.FixtureRequest, empty: URL) -> URL:
+    with connect(empty) as connection:
+        settle(connection, PLATFORMS[request.param])
+    return empty
+
+
+def everything(server: Server, url: URL) -> str:
+    """All that pg_dump knows of the platform's own, rows included."""
+    return dump(server.binaries, url, "--exclude-schema=chatbot_private", schema_only=False)
+
+
+def test_what_is_theirs_stays_byte_for_byte(server: Server, platform: URL) -> None:
+    with connect(platform) as connection:
+        before, catalog_before, rows_before = everything(server, platform), catalog(connection), rows(connection)
+
+        alembic(platform, "upgrade", "006")
+        assert everything(server, platform) == before
+
+        alembic(platform, "upgrade", "head")
+        gone = set(catalog_before) - set(catalog(connection))
+        assert all("comment" in line and "feedback" in line for line in gone), gone  # it is called notes now
+        assert rows_before.items() <= rows(connection).items()
+
+        alembic(platform, "downgrade", "006")
+        assert everything(server, platform) == before
+
+        alembic(platform, "downgrade", "base")
+        assert catalog(connection) == catalog_before
+        assert everything(server, platform) == before
+
+
+def test_downgrade_keeps_what_was_written_meanwhile(platform: URL) -> None:
+    alembic(platform, "upgrade", "head")
+    with connect(platform) as connection:
+        populate(connection, first="007")
+        written = rows(connection)
+        alembic(platform, "downgrade", "base")
+        kept = rows(connection)
+    assert kept.items() <= written.items()
+    assert {name.partition(".")[0] for name in kept} >= {"tenants", "users", "conversations", "messages", "feedback"}
+
+
+def test_check_finds_nothing_of_theirs(platform: URL) -> None:
+    for command in (("upgrade", "head"), ("check",), ("downgrade", "006"), ("upgrade", "head"), ("check",)):
+        done = run("alembic", *command, url=platform)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        pytest.param("ALTER TABLE chatbots ADD COLUMN mood text", "mood", id="column-of-chatbots"),
+        pytest.param("ALTER TABLE users ALTER COLUMN role DROP NOT NULL", "role", id="role"),
+        pytest.param("ALTER TABLE users DROP CONSTRAINT users_role_check", "users_role_check", id="check"),
+        pytest.param("DROP INDEX idx_users_role", "idx_users_role", id="index"),
+        pytest.param("ALTER TABLE users ALTER COLUMN tenant_id DROP NOT NULL", "tenant_id", id="tenant-of-users"),
+        pytest.param("ALTER TABLE conversations ALTER COLUMN tenant_id DROP NOT NULL", "tenant_id", id="tenant"),
+        pytest.param("ALTER TABLE users ALTER COLUMN is_active DROP NOT NULL", "is_active", id="is-active"),
+        pytest.param("ALTER TABLE messages DROP COLUMN content", "content", id="column-that-models-read"),
+        pytest.param(
+            "ALTER TABLE conversations DROP CONSTRAINT conversations_tenant_id_chatbot_id_fkey",
+            "conversations_tenant_id_chatbot_id_fkey",
+            id="tenant-true-key",
+        ),
+        pytest.param(
+            "DROP INDEX idx_conversations_chatbot_id; CREATE INDEX idx_conversations_chatbot_id"
+            " ON conversations (chatbot_id) WHERE chatbot_id IS NOT NULL",
+            "idx_conversations_chatbot_id",
+            id="index-columns",
+        ),
+    ],
+)
+def test_check_still_judges_what_is_ours_or_relied_on(empty: URL, change: str, names: str) -> None:
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        alembic(empty, "upgrade", "head")
+        connection.execute(change)
+    checked = run("alembic", "check", url=empty)
+    assert checked.returncode != 0
+    assert names in checked.stdout + checked.stderr
+
+
+@pytest.fixture
+def supabase(empty: URL) -> Iterator[Connection]:
+    """A platform where clients hold ALL on every table, at head with rows."""
+    with connect(empty) as connection:
+        settle(connection, SUPABASE)
+    alembic(empty, "upgrade", "head")
+    with connect(empty) as connection:
+        populate(connection, first="007")
+        yield connection
+
+
+def test_guards_hold_where_clients_hold_everything(supabase: Connection) -> None:
+    own = f"WHERE id = '{ACME_MEMBER}'"
+    for column, value in (("role", "'admin'"), ("tenant_id", f"'{GLOBEX}'"), ("is_active", "false")):
+        change = f"UPDATE users SET {column} = {value} {own}"
+        assert attempt(supabase, MEMBER, change, {}) == "guard", column
+        assert attempt(supabase, SERVICE, change, {}) == 1, column
+    assert attempt(supabase, MEMBER, f"UPDATE users SET full_name = 'New' {own}", {}) == 1
+    for chatbot, outcome in ((PUBLISHED, 1), (DRAFT, "guard"), (GLOBEX_PUBLISHED, "key")):
+        link = f"UPDATE conversations SET chatbot_id = '{chatbot}' WHERE id = '{OWN_TALK}'"
+        assert attempt(supabase, MEMBER, link, {}) == outcome
+
+
+def test_chatbots_are_as_closed_as_on_a_fresh_install(supabase: Connection) -> None:
+    create = f"""
+        INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model)
+        VALUES ('{ACME}', '{ACME_ADMIN}', 'New', 'New', 'm')
+    """
+    assert attempt(supabase, ADMIN, create, {}) == 1
+    assert attempt(supabase, MEMBER, create, {}) == "policy"
+    assert attempt(supabase, ANONYMOUS, create, {}) == "grant"
+    assert attempt(supabase, ADMIN, "SELECT FROM chatbots", {}) == 2
+    assert attempt(supabase, MEMBER, "SELECT FROM chatbots", {}) == 1
+    assert attempt(supabase, ANONYMOUS, "SELECT system_prompt FROM chatbots", {}) == "grant"
+    assert attempt(supabase, MEMBER, "TRUNCATE chatbots", {}) == "grant"
+    assert attempt(supabase, MEMBER, "SELECT chatbot_private.is_adopted()", {}) == "grant"
+
+
+def test_the_view_for_the_previous_version_has_their_columns_and_their_grants(platform: URL) -> None:
+    with connect(platform) as connection:
+        before = connection.execute("SELECT * FROM feedback ORDER BY id").fetchall()
+        columns = [(each.name, each.type_code) for each in connection.execute("TABLE feedback").description or ()]
+        who = [MEMBER, ANONYMOUS, SERVICE]
+        statements = [
+            "SELECT id, rating FROM feedback",
+            "SELECT * FROM feedback",
+            f"UPDATE feedback SET comment = 'Better' WHERE id = '{OWN_FEEDBACK}'",
+            f"UPDATE feedback SET rating = 1 WHERE id = '{OWN_FEEDBACK}'",
+            f"DELETE FROM feedback WHERE id = '{OWN_FEEDBACK}'",
+        ]
+        outcomes = [attempt(connection, each, statement, {}) for each in who for statement in statements]
+        alembic(platform, "upgrade", "head")
+        connection.execute("SET search_path = chatbot_compat, public")
+        found = connection.execute("TABLE feedback").description or ()
+        assert [(each.name, each.type_code) for each in found] == columns
+        assert connection.execute("SELECT * FROM feedback ORDER BY id").fetchall() == before
+        assert [attempt(connection, each, statement, {}) for each in who for statement in statements] == outcomes
+
+
+def test_a_version_table_of_another_project_is_named(empty: URL) -> None:
+    """Also one whose ids look like ours."""
+    for revision in ("ae1027a6acf", "006"):
+        with connect(empty) as connection:
+            connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+            connection.execute("INSERT INTO alembic_version VALUES (%s)", (revision,))
+            before = catalog(connection)
+            for command in (("upgrade", "head"), ("downgrade", "base"), ("check",)):
+                refused = run("alembic", *command, url=empty)
+                assert refused.returncode == 1
+                told = refused.stderr.splitlines()[-1]
+                assert f"holds revision {revision} of another project" in told
+                assert "version_table" in told
+            assert catalog(connection) == before
+            assert connection.execute("TABLE alembic_version").fetchall() == [(revision,)]
+            connection.execute("DROP TABLE alembic_version")
+
+
+REFUSED = {
+    "some-are-missing": (
+        "DROP TABLE feedback, messages",
+        "has tenants, users, conversations, but no messages, feedback",
+    ),
+    "view": ("ALTER TABLE messages RENAME TO m; CREATE VIEW messages AS TABLE m", "messages is a view"),
+    "partitioned": (
+        "DROP TABLE messages; CREATE TABLE messages (id uuid, conversation_id uuid, role text, content text,"
+        " created_at timestamptz, PRIMARY KEY (id)) PARTITION BY HASH (id)",
+        "messages is a partitioned table",
+    ),
+    "partition": (
+        "CREATE TABLE all_feedback (LIKE feedback) PARTITION BY RANGE (created_at); ALTER TABLE all_feedback"
+        " ATTACH PARTITION feedback DEFAULT",
+        "feedback is a partition",
+    ),
+    "inherited": ("CREATE TABLE archived () INHERITS (conversations)", "conversations is a child or parent"),
+    "unlogged": ("ALTER TABLE users SET UNLOGGED", "users is an unlogged table"),
+    "column-missing": (
+        "ALTER TABLE tenants DROP COLUMN updated_at",
+        "tenants has no column updated_at: add it, of type timestamptz",
+    ),
+    "no-comment": ("ALTER TABLE feedback DROP COLUMN comment", "feedback has no column comment"),
+    "key-of-another-type": (
+        "ALTER TABLE users DROP COLUMN id, ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "users.id is of type bigint, not uuid",
+    ),
+    "text-key": ("ALTER TABLE feedback ALTER COLUMN id TYPE text", "feedback.id is of type text, not uuid"),
+    "tenant-of-another-type": (
+        "ALTER TABLE conversations ALTER COLUMN tenant_id TYPE text",
+        "conversations.tenant_id is of type text, not uuid",
+    ),
+    "local-time": (
+        "ALTER TABLE messages ALTER COLUMN created_at TYPE timestamp",
+        "messages.created_at is of type timestamp without time zone, not timestamptz: convert it in a session with",
+    ),
+    "rating-no-number": (
+        "ALTER TABLE feedback ALTER COLUMN rating TYPE boolean USING true",
+        "feedback.rating is of type boolean",
+    ),
+    "rating-with-fraction": (
+        "ALTER TABLE feedback ALTER COLUMN rating TYPE numeric",
+        "feedback.rating is of type numeric",
+    ),
+    "active-no-boolean": ("ALTER TABLE users ALTER COLUMN is_active TYPE text", "users.is_active is of type text"),
+    "title-no-text": (
+        "ALTER TABLE conversations ALTER COLUMN title TYPE bytea USING NULL",
+        "conversations.title is of type bytea",
+    ),
+    "tenant-of-users-null": (
+        "ALTER TABLE users ALTER COLUMN tenant_id DROP NOT NULL",
+        "users.tenant_id may be NULL: fill it",
+    ),
+    "tenant-null": (
+        "ALTER TABLE conversations ALTER COLUMN tenant_id DROP NOT NULL",
+        "conversations.tenant_id may be NULL",
+    ),
+    "active-null": ("ALTER TABLE users ALTER COLUMN is_active DROP NOT NULL", "users.is_active may be NULL"),
+    "no-primary-key": ("ALTER TABLE users DROP CONSTRAINT users_pkey", "users.id is not the primary key"),
+    "wider-primary-key": (
+        "ALTER TABLE tenants DROP CONSTRAINT tenants_pkey, ADD PRIMARY KEY (id, name)",
+        "tenants.id is not the primary key",
+    ),
+    "own-role": (
+        "ALTER TABLE users ADD COLUMN role text DEFAULT 'admin'",
+        "users has a column role of its own: rename it",
+    ),
+    "own-role-like-ours": (
+        "ALTER TABLE users ADD COLUMN role varchar(50) NOT NULL DEFAULT 'user',"
+        " ADD CONSTRAINT users_role_check CHECK (role IN ('admin', 'user'))",
+        "users has a column role of its own.*Constraint users_role_check of users exists already",
+    ),
+    "own-chatbots": ("CREATE TABLE chatbots (id uuid PRIMARY KEY)", "chatbots exists already: rename or drop it"),
+    "own-published-chatbots": ("CREATE VIEW published_chatbots AS SELECT 1 AS id", "published_chatbots exists already"),
+    "own-chatbot-id": (
+        "ALTER TABLE conversations ADD COLUMN chatbot_id uuid",
+        "conversations has a column chatbot_id of its own",
+    ),
+    "notes-beside-comment": ("ALTER TABLE feedback ADD COLUMN notes text", "feedback has a column notes of its own"),
+    "own-index": ("CREATE INDEX idx_users_tenant_role ON users (email)", "idx_users_tenant_role exists already"),
+    "own-index-of-conversations": (
+        "CREATE INDEX idx_conversations_chatbot_id ON conversations (title)",
+        "idx_conversations_chatbot_id exists already",
+    ),
+    "own-index-name": ("CREATE TABLE idx_chatbots_name ()", "idx_chatbots_name exists already"),
+    "own-trigger": (
+        "CREATE TRIGGER users_guard_membership BEFORE UPDATE ON users FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "Trigger users_guard_membership of users exists already",
+    ),
+    "own-trigger-of-conversations": (
+        "CREATE TRIGGER conversations_guard_chatbot_insert BEFORE UPDATE ON conversations FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "Trigger conversations_guard_chatbot_insert of conversations exists already",
+    ),
+    "own-private-schema": ("CREATE SCHEMA chatbot_private", "Schema chatbot_private exists already: rename it"),
+    "own-compat-schema": ("CREATE SCHEMA chatbot_compat", "Schema chatbot_compat exists already: rename it"),
+}
+
+
+def refused(url: URL, *reasons: str) -> None:
+    """See that an upgrade says all these reasons in one message, and changes nothing."""
+    with connect(url) as connection:
+        before, kept = catalog(connection), rows(connection)
+        with pytest.raises(SystemExit) as stopped:
+            alembic(url, "upgrade", "head")
+        told = str(stopped.value)
+        assert told.startswith("Error: Nothing was changed, because this database does not fit:\n")
+        for reason in reasons:
+            assert re.search(f"^  - .*{reason}", told, re.MULTILINE | re.DOTALL), told
+        assert all(line.count(": ") >= 1 for line in told.splitlines()[1:])  # each has its remedy
+        assert (catalog(connection), rows(connection)) == (before, kept)
+        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused(empty: URL, change: str, reason: str) -> None:
+    with connect(empty) as connection:
+        connection.execute(ROLES + ";" + PLAIN)
+        connection.execute(change)
+    refused(empty, reason)
+
+
+def test_every_reason_is_told_at_once(empty: URL) -> None:
+    changes = [
+        "tenant-of-users-null",
+        "text-key",
+        "own-role",
+        "own-chatbots",
+        "notes-beside-comment",
+        "own-private-schema",
+    ]
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        connection.execute(";".join(REFUSED[change][0] for change in changes))
+    refused(empty, *(REFUSED[change][1] for change in changes))
