@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from app import database
+from app import database, preflight
 from app.errors import SetupError
 from app.models import User
 from app.seed import seed as seed_samples
@@ -22,11 +22,6 @@ verbs = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@verbs.callback()
-def main() -> None:
-    """Keep the verbs' names even while there is only one."""
 
 
 @verbs.command(epilog="Example: python -m app seed --tenant Acme")
@@ -44,6 +39,19 @@ def seed(
         people = select(User).where(User.tenant_id == result.tenant.id).order_by(User.role, User.email).limit(10)
         for person in session.scalars(people):
             print(f"  {person.role:5}  {person.id}  {person.email}")
+
+
+@verbs.command(name="preflight", epilog="Example: DATABASE_URL=postgresql://... python -m app preflight")
+def look_before_upgrade() -> None:
+    """Say whether `alembic upgrade head` would go through, and what it would do. Touches nothing."""
+    try:
+        found = preflight.preflight()
+    except SetupError as error:
+        sys.exit(f"Error: {error}")
+    for line in preflight.told(found):
+        print(line)
+    if found.obstacles:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ RELIED_ON = {
     ("conversations", "tenant_id"),
     ("messages", "id"),
 }
-ADOPTED = {"tenants", "users", "conversations", "messages", "feedback"}
+TABLES = {"tenants", "users", "conversations", "messages", "feedback"}
 
 IS_ADOPTED = text("""
     SELECT EXISTS (
@@ -48,7 +48,7 @@ def keep_their_tables(context: MigrationContext, _revision: Any, op: ops.DropTab
 @leave_theirs_alone.rewrites(ops.ModifyTableOps)
 def keep_their_columns(context: MigrationContext, _revision: Any, op: ops.ModifyTableOps) -> Any:
     """Of an adopted table, what no model knows is the platform's own, and so is how a baseline column is declared."""
-    if op.table_name in ADOPTED and is_adopted(context):
+    if op.table_name in TABLES and is_adopted(context):
         op.ops = [each for each in op.ops if is_a_finding(op.table_name, each)]
     return op
 

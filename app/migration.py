@@ -24,7 +24,6 @@ SESSION_SETTINGS = {
     "statement_timeout": "0",  # hosted platforms set minutes; an index of a large table takes longer
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
     "search_path": "public",  # autogenerate compares the tables that it finds there
-    "row_security": "off",  # a query that would miss rows raises instead
     "application_name": "alembic",  # whom others see waiting, or wait for
 }
 

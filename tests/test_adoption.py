@@ -8,6 +8,7 @@ from psycopg import Connection
 from sqlalchemy import URL
 
 from app.embedded import Server
+from app.preflight import preflight
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -25,7 +26,7 @@ from tests.people import (
     populate,
 )
 from tests.platforms import PLAIN, PLATFORMS, ROLES, SUPABASE, settle
-from tests.tools import alembic, attempt, catalog, connect, dump, rows, run
+from tests.tools import alembic, attempt, catalog, connect, database_url, dump, rows, run
 
 
 @pytest.fixture(params=PLATFORMS)
@@ -298,7 +299,9 @@ def refused(url: URL, *reasons: str) -> None:
         assert told.startswith("Error: Nothing was changed, because this database does not fit:\n")
         for reason in reasons:
             assert re.search(f"^  - .*{reason}", told, re.MULTILINE | re.DOTALL), told
-        assert all(line.count(": ") >= 1 for line in told.splitlines()[1:])  # each has its remedy
+        with database_url(url):
+            found = preflight()
+        assert told.splitlines()[1:] == [f"  - {reason}: {remedy}" for reason, remedy in found.obstacles]
         assert (catalog(connection), rows(connection)) == (before, kept)
         assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
 

@@ -1,7 +1,7 @@
 """Add users.role: who is an admin, and what admins may do.
 
 What: the column with its CHECK, guard and indexes; the helper is_admin; the four admin policies on chatbots, with the
-grants they need; admins see the users of their tenant.
+grants they need. Where 006 made users, admins see those of their tenant.
 Locks: ACCESS EXCLUSIVE on users for milliseconds (the default is a constant: no rewrite). Then, blocking neither reads
 nor writes, a scan of users for the CHECK and two indexes built CONCURRENTLY. ACCESS EXCLUSIVE on chatbots for
 milliseconds (policies).

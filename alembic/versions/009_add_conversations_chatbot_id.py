@@ -2,7 +2,7 @@
 
 What: the column; a foreign key over (tenant_id, chatbot_id), so that no role, not even one past row security, links a
 conversation to another tenant's chatbot; a guard, so that a link goes only to a chatbot that its writer can see; two
-indexes, over linked conversations alone; column grants.
+indexes, over linked conversations alone. Where 006 made conversations, column grants.
 Locks: ACCESS EXCLUSIVE on conversations for milliseconds (a nullable column: no rewrite), then SHARE ROW EXCLUSIVE on
 conversations and chatbots for milliseconds (the key, NOT VALID). Then, blocking neither reads nor writes, a scan of
 conversations for the key and two indexes built CONCURRENTLY.

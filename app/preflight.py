@@ -1,0 +1,201 @@
+"""What an upgrade would meet and do, without touching anything: `python -m app preflight`.
+
+The judgement is the one that `alembic upgrade` makes, by the queries that each revision states (see `app.steps`); what
+a step does and locks is its docstring; the indexes and constraints are those of its SQL.
+"""
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+
+from app.adoption import TABLES
+from app.errors import SetupError
+from app.steps import all_obstacles, stated
+from app.version_table import half_done_step
+
+SETTINGS = Path(__file__).resolve().parent.parent / "alembic.ini"
+BUILDS = re.compile(
+    r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+)\s+ON public\.(\w+) \((.*?)\)(.*?);", re.S
+)
+VALIDATES = re.compile(r"ALTER TABLE public\.(\w+) VALIDATE CONSTRAINT (\w+)")
+
+HERE = text("""
+    SELECT string_agg(name, ', ') FROM unnest(CAST(:names AS text[])) AS name
+    WHERE to_regclass('public.' || name) IS NOT NULL
+""")
+ROWS = text("SELECT nullif(reltuples, -1)::bigint FROM pg_class WHERE oid = to_regclass('public.' || :relation)")
+COLUMNS = text("""
+    SELECT its.attname, coalesce(avg_width, nullif(attlen, -1), 32)
+    FROM pg_attribute AS its
+    LEFT JOIN pg_stats ON schemaname = 'public' AND tablename = :relation AND pg_stats.attname = its.attname
+    WHERE attrelid = to_regclass('public.' || :relation) AND attnum > 0 AND NOT attisdropped
+""")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one revision would do to this database, a line each."""
+
+    revision: str
+    title: str
+    what: str
+    locks: str
+    downgrade: str
+    work: list[str] = field(default_factory=list)  # while the service reads and writes
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What `alembic upgrade head` would meet and do, and what downgrades would lose by now."""
+
+    situation: str
+    obstacles: list[tuple[str, str]]  # reason, remedy
+    steps: list[Step]
+    losses: list[str]
+
+
+def preflight() -> Preflight:
+    """Look at the database, in a read-only transaction.
+
+    Raises:
+        SetupError: it cannot be reached, or its version table is another project's.
+    """
+    config = Config(str(SETTINGS))
+    if not SETTINGS.exists():
+        raise SetupError(f"There is no {SETTINGS}: run this in the project's own checkout, where the revisions are.")
+    script = ScriptDirectory.from_config(config)
+    config.config_file_name = None  # read by now; the environment would set up logging by it
+    found: list[Preflight] = []
+
+    def look(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
+        assert context.connection is not None  # noqa: S101 - not offline
+        context.connection.execute(text("SET TRANSACTION READ ONLY"))
+        found.append(judge(script, heads, context.connection, context.version_table))
+        return []
+
+    with EnvironmentContext(config, script, fn=look, dont_mutate=True):
+        script.run_env()
+    return found[0]
+
+
+def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Preflight:
+    """Say what stands in the way of the revisions that are not there yet, and what they would do."""
+    applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
+    revisions = list(reversed(list(script.walk_revisions())))
+    pending = [each for each in revisions if each.revision not in applied]
+    obstacles = all_obstacles(pending)
+    return Preflight(
+        situation(connection, heads, version_table),
+        [(row[0], row[1]) for row in connection.execute(text(obstacles))] if obstacles else [],
+        [step(each, connection) for each in pending],
+        [
+            f"{each.revision}: {lost}"
+            for each in revisions
+            if each.revision in applied
+            for lost in answers(connection, each, "LOSSES")
+        ],
+    )
+
+
+def situation(connection: Connection, heads: tuple[str, ...], version_table: str) -> str:
+    """Say in a sentence what is there."""
+    half_done = half_done_step(connection, version_table)
+    if half_done is not None:
+        return f"Interrupted half-way through a step: `{half_done}` finishes it."
+    if heads:
+        return f"At revision {', '.join(heads)}."
+    here = connection.scalar(HERE, {"names": sorted(TABLES)})
+    return f"Tables that would be adopted: {here}." if here else "Empty: the platform's tables would be made."
+
+
+def answers(connection: Connection, revision: Script, name: str) -> list[str]:
+    """The rows of a query that a revision states; none where `app.steps.tell` would tell none."""
+    query = stated(revision, name)
+    if query is None:
+        return []
+    try:
+        with connection.begin_nested():
+            return list(connection.scalars(text(query)))
+    except ProgrammingError as error:
+        if not isinstance(error.orig, UndefinedTable | UndefinedColumn | InsufficientPrivilege):
+            raise
+        return []
+
+
+def step(revision: Script, connection: Connection) -> Step:
+    """What one revision would do."""
+    document = " ".join((revision.module.__doc__ or "").split())
+    title, what, locks, downgrade = re.split(r" (?:What|Locks|Downgrade): ", document + " ", maxsplit=3)
+    sql = statements(revision)
+    work = [f"checks {count(connection, relation)} of {relation} ({name})" for relation, name in VALIDATES.findall(sql)]
+    for index, relation, columns, predicate in BUILDS.findall(sql):
+        work.append(f"builds {index}, {size(connection, relation, columns, predicate)}")
+    warnings = answers(connection, revision, "WARNINGS")
+    return Step(revision.revision, title, what, locks, downgrade.strip(), work, warnings)
+
+
+def statements(revision: Script) -> str:
+    """The SQL of an upgrade, as a script would have it."""
+    script = io.StringIO()
+    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": script})
+    with Operations.context(context):
+        revision.module.upgrade()
+    return script.getvalue()
+
+
+def count(connection: Connection, relation: str) -> str:
+    """About how many rows a table has."""
+    rows = connection.scalar(ROWS, {"relation": relation})
+    return "an unknown number of rows (ANALYZE it)" if rows is None else f"about {rows:,} rows"
+
+
+def size(connection: Connection, relation: str, columns: str, predicate: str) -> str:
+    """How large an index gets at most, on a table's rows as they are."""
+    widths: dict[str, int] = dict(connection.execute(COLUMNS, {"relation": relation}).all())
+    if not widths or (predicate and not any(re.search(rf"\b{name}\b", predicate) for name in widths)):
+        return "empty at first"  # the table or the column comes with the step, and no row has another value yet
+    rows = connection.scalar(ROWS, {"relation": relation})
+    if rows is None:
+        return f"of unknown size (ANALYZE {relation})"
+    # A tuple and its pointer take 12 bytes and the columns, aligned to 8; pages are filled to nine tenths.
+    entry = 12 + 8 * -(-sum(widths.get(column.split()[0], 8) for column in columns.split(", ")) // 8)
+    return f"at most {-(-rows * entry * 10 // 9 // 1_000_000):,} MB"
+
+
+def told(found: Preflight) -> Iterator[str]:
+    """A preflight in lines for a person."""
+    yield found.situation
+    if found.obstacles:
+        yield "It does not fit:"
+        yield from (f"  - {reason}: {remedy}" for reason, remedy in found.obstacles)
+    elif not found.steps:
+        yield "There is nothing newer."
+    else:
+        yield "It fits. `alembic upgrade head` would do this, a transaction or more for each step:"
+    for each in found.steps:
+        yield f"\n{each.revision}  {each.title}"
+        for name, lines in (
+            ("does", [each.what]),
+            ("locks", [each.locks]),
+            ("meanwhile", each.work),
+            ("warning", each.warnings),
+            ("downgrade", [each.downgrade]),
+        ):
+            for line in lines:
+                yield textwrap.fill(line, 116, initial_indent=f"     {name + ':':11}", subsequent_indent=" " * 16)
+    if found.losses:
+        yield "\nDowngrades would drop by now:"
+        yield from (f"  {line}" for line in found.losses)

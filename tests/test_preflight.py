@@ -1,0 +1,193 @@
+"""`python -m app preflight`; that it judges as the upgrade does is in test_adoption.py."""
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import URL
+
+from app.preflight import Preflight, preflight
+from tests.people import ACME, populate
+from tests.platforms import PLAIN, ROLES, SUPABASE, settle
+from tests.tools import alembic, catalog, connect, database_url, run
+
+
+def looked_at(url: URL) -> Preflight:
+    with database_url(url):
+        return preflight()
+
+
+@pytest.fixture
+def adoptable(empty: URL) -> URL:
+    with connect(empty) as connection:
+        settle(connection, SUPABASE)
+    return empty
+
+
+def test_says_what_each_step_would_do(adoptable: URL) -> None:
+    with connect(adoptable) as connection:
+        connection.execute("ANALYZE")
+    said = run("app", "preflight", url=adoptable)
+    assert said.returncode == 0, said.stderr
+    assert "Tables that would be adopted: conversations, feedback, messages, tenants, users." in said.stdout
+    assert "It fits." in said.stdout
+    for line in (
+        "locks:     ACCESS EXCLUSIVE on users for milliseconds",
+        "meanwhile: checks about 7 rows of users (users_role_check)",
+        "meanwhile: builds idx_users_role, empty at first",
+        "meanwhile: builds idx_users_tenant_role, at most 1 MB",
+        "meanwhile: checks about 4 rows of conversations (conversations_tenant_id_chatbot_id_fkey)",
+        "meanwhile: builds idx_conversations_tenant_chatbot, empty at first",
+        "downgrade: loses who was an admin.",
+    ):
+        assert line in said.stdout
+    assert [step.revision for step in looked_at(adoptable).steps] == ["006", "007", "008", "009", "010"]
+
+
+def test_touches_nothing_and_waits_for_nobody(adoptable: URL) -> None:
+    with connect(adoptable) as connection, connect(adoptable) as busy:
+        before = catalog(connection)
+        busy.autocommit = False
+        busy.execute("LOCK TABLE tenants, users, conversations, messages, feedback")
+        assert looked_at(adoptable).obstacles == []
+        busy.rollback()
+        assert catalog(connection) == before
+        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+
+
+def test_what_does_not_fit_is_an_exit_code(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute(ROLES + ";" + PLAIN + "; ALTER TABLE users ADD COLUMN role text")
+    said = run("app", "preflight", url=empty)
+    assert said.returncode == 1
+    assert "It does not fit:\n  - users has a column role of its own: rename it" in said.stdout
+
+
+def test_the_judgement_is_of_the_role_that_would_migrate(fresh_role: URL) -> None:
+    """Everything that a role lacks is told at once, also what would fail before a step begins."""
+    told = "\n".join(": ".join(each) for each in looked_at(fresh_role).obstacles)
+    for reason in (
+        "users belongs to postgres, and you are newcomer: connect as its owner",
+        "conversations belongs to postgres",
+        "feedback belongs to postgres",
+        "newcomer may not reference tenants: as its owner, GRANT REFERENCES ON TABLE public.tenants TO newcomer",
+        "newcomer may not create schemas in database",
+        "newcomer may not create tables in schema public: as its owner, GRANT CREATE ON SCHEMA public TO newcomer",
+    ):
+        assert reason in told
+    assert "messages belongs" not in told  # nothing of it is changed
+
+
+@pytest.fixture
+def fresh_role(adoptable: URL) -> URL:
+    with connect(adoptable) as connection:
+        connection.execute("DROP ROLE IF EXISTS newcomer; CREATE ROLE newcomer LOGIN")
+    return adoptable.set(username="newcomer")
+
+
+def test_force_row_level_security_binds_an_owner_that_does_not_bypass_it(fresh_role: URL, adoptable: URL) -> None:
+    with connect(adoptable) as connection:
+        connection.execute("""
+            ALTER TABLE users OWNER TO newcomer;
+            ALTER TABLE conversations OWNER TO newcomer;
+            ALTER TABLE feedback OWNER TO newcomer;
+            ALTER SCHEMA public OWNER TO newcomer;
+            GRANT REFERENCES ON tenants TO newcomer;
+            GRANT CREATE ON DATABASE empty TO newcomer
+        """)
+        assert looked_at(fresh_role).obstacles == []
+        connection.execute("ALTER TABLE users FORCE ROW LEVEL SECURITY")
+        ((reason, remedy),) = looked_at(fresh_role).obstacles
+        assert reason == "users has FORCE ROW LEVEL SECURITY, which hides its rows from newcomer"
+        assert "NO FORCE ROW LEVEL SECURITY, or connect as a role with BYPASSRLS" in remedy
+        assert looked_at(adoptable).obstacles == []  # a superuser bypasses it
+        connection.execute("ALTER ROLE newcomer BYPASSRLS")
+        assert looked_at(fresh_role).obstacles == []
+        connection.execute("ALTER ROLE newcomer NOBYPASSRLS; ALTER TABLE users NO FORCE ROW LEVEL SECURITY")
+        alembic(fresh_role, "upgrade", "head")  # no superuser, but fits
+        alembic(fresh_role, "downgrade", "base")
+        connection.execute("ALTER SCHEMA public OWNER TO pg_database_owner")
+        connection.execute("REASSIGN OWNED BY newcomer TO postgres; DROP OWNED BY newcomer")
+
+
+def test_warns_of_what_weakens_or_breaks(adoptable: URL) -> None:
+    with connect(adoptable) as connection:
+        connection.execute("""
+            ALTER TABLE messages DISABLE ROW LEVEL SECURITY;
+            CREATE FUNCTION last_words() RETURNS text LANGUAGE sql AS 'SELECT max(comment) FROM feedback';
+            CREATE FUNCTION parsed() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT max(comment) FROM feedback; END;
+            CREATE FUNCTION unrelated() RETURNS text LANGUAGE sql AS 'SELECT ''commentary on feedback''';
+            CREATE FUNCTION react() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.comment := 1; RETURN NEW; END';
+            CREATE TRIGGER react BEFORE INSERT ON feedback FOR EACH ROW WHEN (false) EXECUTE FUNCTION react()
+        """)
+    warnings = {step.revision: step.warnings for step in looked_at(adoptable).steps}
+    assert [line.partition(" names")[0] for line in warnings["010"]] == ["Function last_words()", "Function react()"]
+    assert warnings["006"] == [
+        "Row security is off on messages, which anon, authenticated may use: every tenant's rows are open to them",
+        "anon, authenticated may insert into users, also after deleting their own row: have its policy fix id and"
+        " tenant_id, or people choose their tenant",
+        "anon, authenticated hold TRIGGER or TRUNCATE on conversations, feedback, messages, tenants, users, which row"
+        " security does not limit: REVOKE them",
+    ]
+
+
+def test_an_upgrade_says_the_warnings(adoptable: URL) -> None:
+    with connect(adoptable) as connection:
+        connection.execute("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT max(comment) FROM feedback'")
+    told = run("alembic", "upgrade", "head", url=adoptable).stderr
+    assert "WARNING Function f() names comment of feedback" in told
+    assert "WARNING anon, authenticated may insert into users" in told
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["REVOKE ALL ON users FROM anon, authenticated", 'DROP POLICY "Own profile" ON users'],
+    ids=["no-grant", "no-policy"],
+)
+def test_warns_of_insertion_only_where_it_is_possible(adoptable: URL, statement: str) -> None:
+    with connect(adoptable) as connection:
+        connection.execute(statement)
+    assert not any("may insert into users" in line for line in looked_at(adoptable).steps[0].warnings)
+
+
+def test_says_what_downgrades_would_drop_by_now(platform: Connection, people_database: URL) -> None:
+    platform.execute("UPDATE users SET role = 'user' WHERE tenant_id = %s", (ACME,))
+    platform.commit()
+    said = run("app", "preflight", url=people_database)
+    assert said.returncode == 0
+    assert "At revision 010.\nThere is nothing newer." in said.stdout
+    for loss in ("006: 2 tenants, 7 users", "007: 4 chatbots", "008: the role of 3 admins", "009: the chatbot of 2"):
+        assert loss in said.stdout
+
+
+def test_of_an_adopted_platform_downgrades_drop_no_row(adoptable: URL) -> None:
+    alembic(adoptable, "upgrade", "head")
+    with connect(adoptable) as connection:
+        populate(connection, first="007")
+    assert looked_at(adoptable).losses == [
+        "007: 4 chatbots",
+        "008: the role of 3 admins",
+        "009: the chatbot of 2 conversations",
+    ]
+
+
+def test_says_what_is_half_done(adoptable: URL) -> None:
+    alembic(adoptable, "upgrade", "007")
+    with connect(adoptable) as connection:
+        connection.execute("COMMENT ON TABLE alembic_version IS 'alembic upgrade 008'")
+    assert looked_at(adoptable).situation == "Interrupted half-way through a step: `alembic upgrade 008` finishes it."
+
+
+def test_sizes_are_bounds(empty: URL) -> None:
+    alembic(empty, "upgrade", "007")
+    with connect(empty) as connection:
+        connection.execute("""
+            INSERT INTO tenants (name) SELECT 'Tenant ' || n FROM generate_series(1, 1000) AS n;
+            INSERT INTO users (tenant_id, email) SELECT id, n || '@x' FROM tenants, generate_series(1, 100) AS n
+        """)
+        assert "of unknown size (ANALYZE users)" in looked_at(empty).steps[0].work[2]
+        connection.execute("ANALYZE")
+        said = looked_at(empty).steps[0].work[2]
+        alembic(empty, "upgrade", "008")
+        size = connection.execute("SELECT pg_relation_size('idx_users_tenant_role') / 1e6").fetchone()
+        bound = int(said.partition("at most ")[2].removesuffix(" MB"))
+        assert size is not None
+        assert size[0] <= bound <= 8 * size[0]
