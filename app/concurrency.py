@@ -1,20 +1,18 @@
 """Run revisions beside a live service and beside each other: one run at a time, strong locks by short tries."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import SetupError
+from app.watching import watched
 
 LOCK_KEY = 0x63686174626F7473  # of the advisory lock that a run holds on its database: "chatbots"
 POLL = 0.25  # seconds between two looks at somebody else's lock
-LONG_WAIT = 2.0  # seconds after which a wait is told
-FIRST_PAUSE = 0.5  # seconds between the first two tries
+FIRST_PAUSE = 0.1  # seconds between the first two tries, and from there twice as many each time
 LONGEST_PAUSE = 10.0  # seconds between two tries
 RETRIED = {"55P03", "40P01"}  # lock timeout, deadlock
 
@@ -23,14 +21,6 @@ HOLDER = text("""
     FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND (classid::bigint << 32) + objid::bigint = :key AND granted
-""")
-BLOCKERS = text("""
-    SELECT format('process %s of %s', pid, usename)
-        || coalesce(format(', in a transaction for %s s', extract(epoch FROM clock_timestamp() - xact_start)::int), '')
-        || coalesce(', with: ' || left(regexp_replace(
-            CASE WHEN pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE') THEN query END,
-            '\\s+', ' ', 'g'), 80), ', hidden from those without pg_read_all_stats')
-    FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(:pid)) ORDER BY pid
 """)
 
 
@@ -80,67 +70,46 @@ def require_a_session(engine: Engine, connection: Connection) -> None:
 
 
 def with_retries(
-    engine: Engine, run: Callable[[Connection], None], *, retry_for: float, tell: Callable[[str], None]
+    engine: Engine, run: Callable[[Connection, int], None], *, retry_for: float, tell: Callable[[str], None]
 ) -> None:
     """Run something that takes strong locks by short tries, again and again until it gets them.
 
     Args:
         engine: gives each try a connection of its own.
-        run: the work; what it committed in a try that failed, the next one must find and go on from.
+        run: the work, with the number of tries that failed at the same statement; what it committed in a try that
+            failed, the next one must find and go on from.
         retry_for: seconds for which it tries one and the same statement again.
         tell: takes a line for each retry, which names who holds the lock.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the last try's, or any error but a lock timeout or a deadlock.
     """
-    failing, deadline, pause = None, 0.0, 0.0
+    failing, failures, deadline = None, 0, 0.0
     while True:
         try:
-            with engine.connect() as connection, blockers_of(engine, connection, tell) as blockers:
-                return run(connection)
+            with engine.connect() as connection, watched(engine, connection, tell) as blockers:
+                return run(connection, failures)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in RETRIED:
                 raise
             if error.statement != failing:  # it got further than before
-                failing, deadline, pause = error.statement, time.monotonic() + retry_for, FIRST_PAUSE
+                failing, failures, deadline = error.statement, 0, time.monotonic() + retry_for
+            pause = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
+            failures += 1
             if time.monotonic() + pause > deadline:
                 raise
-        tell(f"A lock is held by {', '.join(blockers) or 'somebody unseen'}; trying again in {pause:g} s")
+        tell(f"A lock is held by {blockers}; trying again in {pause:g} s")
+        if blockers.vacuumed is not None:
+            interrupt_autovacuum(engine, blockers.vacuumed)
         time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
 
 
-@contextmanager
-def blockers_of(engine: Engine, connection: Connection, tell: Callable[[str], None]) -> Iterator[list[str]]:
-    """Watch who blocks a connection, for the length of a `with` block; the list holds the latest seen.
+def interrupt_autovacuum(engine: Engine, relation: str) -> None:
+    """Have PostgreSQL cancel the autovacuum of a table, which it begins anew some time later.
 
-    Args:
-        engine: gives the watcher a connection of its own.
-        connection: whom to watch.
-        tell: takes a line for a long wait: CONCURRENTLY waits for older transactions, blocking nobody meanwhile.
+    It does so for whoever has waited for deadlock_timeout (1 s): longer than a strong lock may wait, with everybody
+    behind it. The lock asked for here blocks neither readers nor writers while it waits.
     """
-    # It only tells: without a connection of its own, or when that is lost, the run goes on untold.
-    driver_connection: Any = connection.connection.driver_connection
-    pid, seen, over = driver_connection.info.backend_pid, list[str](), threading.Event()
-
-    def watch() -> None:
-        with suppress(DBAPIError), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
-            waiting_since = time.monotonic()
-            told = False
-            while not over.wait(POLL):
-                now = watching.scalars(BLOCKERS, {"pid": pid}).all()
-                if not now:
-                    waiting_since, told = time.monotonic(), False
-                    continue
-                seen[:] = now
-                if not told and time.monotonic() - waiting_since > LONG_WAIT:
-                    tell(f"Waiting for {', '.join(now)}")
-                    told = True
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
+    with engine.connect() as connection, suppress(DBAPIError):  # an autovacuum against wraparound is not cancelled
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text(f"LOCK TABLE {relation} IN SHARE UPDATE EXCLUSIVE MODE"))

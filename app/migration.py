@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.errors import Diagnostic
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from app.concurrency import one_at_a_time, with_retries
 from app.errors import SetupError
@@ -26,6 +26,12 @@ SESSION_SETTINGS = {
     "search_path": "public",  # autogenerate compares the tables that it finds there
     "application_name": "alembic",  # whom others see waiting, or wait for
 }
+FIRST_LOCK_TIMEOUT = 50  # milliseconds that the first try waits for a lock; the next ones twice as long each
+SHORTEN_LOCK_TIMEOUT = text("""
+    SELECT set_config(name, CASE setting WHEN '0' THEN setting ELSE least(setting::int, :now)::text END, false)
+    FROM (SELECT setting FROM pg_settings WHERE name = 'lock_timeout') AS longest,
+        unnest(ARRAY['lock_timeout', 'chatbots.lock_timeout']) AS name
+""")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Patience:
     """How a run waits for locks: what `alembic -x name=value` sets.
 
     Args:
-        lock_timeout: how long one strong lock waits, and everyone behind it; as PostgreSQL writes times.
+        lock_timeout: how long one strong lock waits at most, and everyone behind it; as PostgreSQL writes times.
         retry_for: seconds for which it is tried again.
     """
 
@@ -70,8 +76,8 @@ def run(
         patience: how it waits for locks.
     """
 
-    def attempt(connection: Connection) -> None:
-        prepare_session(connection, patience.lock_timeout)
+    def attempt(connection: Connection, failures: int) -> None:
+        prepare_session(connection, patience.lock_timeout, failures)
         connection.commit()  # or Alembic would take the transaction for the caller's, and commit nothing
         migrate(connection)
 
@@ -80,18 +86,20 @@ def run(
             with_retries(engine, attempt, retry_for=patience.retry_for, tell=log.info)
     else:
         with engine.connect() as connection:
-            prepare_session(connection, patience.lock_timeout)
+            prepare_session(connection, patience.lock_timeout, 0)
             migrate(connection)  # rolled back with the settings, which a pooler's connection must not keep
 
 
-def prepare_session(connection: Connection, lock_timeout: str) -> None:
+def prepare_session(connection: Connection, lock_timeout: str, failures: int) -> None:
     """Set a fresh connection up for revisions.
 
     Args:
         connection: the one that the revisions will run on.
-        lock_timeout: how long a strong lock may wait, and everyone behind it; as PostgreSQL writes times ("1s").
-            chatbots.lock_timeout repeats it: a revision lifts the timeout while it builds an index CONCURRENTLY,
-            which blocks nobody while it waits, and finds there what to set it back to.
+        lock_timeout: how long a strong lock may wait at most, and everyone behind it; as PostgreSQL writes times
+            ("1s"). chatbots.lock_timeout repeats it: a revision lifts the timeout while it builds an index
+            CONCURRENTLY, which blocks nobody while it waits, and finds there what to set it back to.
+        failures: how often it was not enough. The first tries wait less: most locks are held for moments, and who
+            holds one for long is not outwaited in a second, but everyone else is kept waiting for it.
 
     Raises:
         SetupError: the server is older than PostgreSQL 15.
@@ -100,9 +108,9 @@ def prepare_session(connection: Connection, lock_timeout: str) -> None:
     version = driver_connection.info.server_version // 10000
     if version < OLDEST_SUPPORTED:
         raise SetupError(f"This server is PostgreSQL {version}: upgrade it to {OLDEST_SUPPORTED} or newer first.")
-    timeouts = {"lock_timeout": lock_timeout, "chatbots.lock_timeout": lock_timeout}
-    for name, value in (SESSION_SETTINGS | timeouts).items():
+    for name, value in (SESSION_SETTINGS | {"lock_timeout": lock_timeout}).items():
         connection.exec_driver_sql("SELECT set_config(%s, %s, false)", (name, value))
+    connection.execute(SHORTEN_LOCK_TIMEOUT, {"now": FIRST_LOCK_TIMEOUT * 2 ** min(failures, 20)})
 
     def pass_on(diagnostic: Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import Connection
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from app import progress
 from app.concurrency import with_retries
 from app.embedded import Server, server_user
+from app.migration import prepare_session
 from tests.people import ACME_MEMBER, populate
 from tests.tools import PROJECT, alembic, catalog, connect, environment, run
 
@@ -175,16 +178,84 @@ def test_a_role_that_sees_no_statistics_is_told_what_it_may_see(baseline: URL) -
 def test_the_bound_counts_from_the_statement_that_fails(baseline: URL) -> None:
     """A run that takes long and gets further is not out of patience at its first lock."""
     engine = create_engine(baseline, poolclass=NullPool)
-    failures = iter(["first", "second", "third"])
+    statements = iter(["first", "second", "third"])
     told: list[str] = []
 
-    def fail_further_each_time(_: object) -> None:
-        for statement in failures:
+    def fail_further_each_time(_: object, failures: int) -> None:
+        assert failures <= 1
+        for statement in statements:
             time.sleep(0.6)
             raise OperationalError(statement, None, psycopg.errors.LockNotAvailable("lock timeout"))
 
     with_retries(engine, fail_further_each_time, retry_for=0.6, tell=told.append)
-    assert [line.rpartition("in ")[2] for line in told] == ["0.5 s"] * 3
+    assert [line.rpartition("in ")[2] for line in told] == ["0.1 s"] * 3
+
+
+def test_the_first_tries_wait_less(baseline: URL, reader: Connection) -> None:
+    """Everybody else waits behind a lock that is waited for; -x is the bound."""
+    engine = create_engine(baseline, poolclass=NullPool)
+    found = []
+    for longest in ("1s", "100ms", "0"):
+        for failures in (0, 1, 4, 5, 100):
+            with engine.connect() as connection:
+                prepare_session(connection, longest, failures)
+                timeout = text("SELECT current_setting('lock_timeout'), current_setting('chatbots.lock_timeout')")
+                found.append(tuple(connection.execute(timeout).one()))
+    milliseconds = ["50", "100", "800", "1000", "1000", "50", "100", "100", "100", "100", "0", "0", "0", "0", "0"]
+    assert [int(stated) for _, stated in found] == [int(each) for each in milliseconds]
+    assert {shown for shown, _ in found} == {"50ms", "100ms", "800ms", "1s", "0"}
+    with started(baseline, "upgrade", "head") as upgrade:
+        assert read_until(upgrade, "trying again in").rstrip().endswith("0.1 s")
+        assert read_until(upgrade, "trying again in").rstrip().endswith("0.2 s")
+        reader.rollback()
+        assert upgrade.wait(timeout=60) == 0
+
+
+def test_an_autovacuum_gives_way(fresh_server: Server) -> None:
+    """It lasts as long as it likes, and does so for whoever has waited a second, which no strong lock does here."""
+    with connect(fresh_server.url()) as superuser:
+        superuser.execute("CREATE ROLE owner LOGIN")
+        superuser.execute("CREATE DATABASE platform OWNER owner")
+        for role in ("anon", "authenticated", "service_role BYPASSRLS"):
+            superuser.execute(f"CREATE ROLE {role}")
+        superuser.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+        superuser.execute("SELECT pg_reload_conf()")
+    platform = fresh_server.url("platform").set(username="owner")
+    alembic(platform, "upgrade", "006")
+    with connect(platform) as connection:
+        populate(connection, last="006")
+        connection.execute("""
+            INSERT INTO users (tenant_id, email) SELECT id, n || '@x' FROM tenants, generate_series(1, 5000) AS n;
+            ALTER TABLE users SET (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,
+                autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1);
+        """)
+        connection.execute("UPDATE users SET full_name = email")
+        deadline = time.monotonic() + 30
+        while connection.execute("SELECT FROM pg_stat_progress_vacuum").rowcount == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        upgrade = run("alembic", "-x", "retry_for=20", "upgrade", "head", url=platform)
+    assert upgrade.returncode == 0, upgrade.stderr
+    assert "an autovacuum" in upgrade.stderr
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["lines", "terminal"])
+def test_a_step_that_lasts_shows_how_far_it_is(
+    baseline: URL, terminal: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its index waits for a snapshot that is older than it: a phase like the others, that ends when the test says."""
+    monkeypatch.setattr(progress, "EVERY", 0.1)
+    alembic(baseline, "upgrade", "007")
+    if terminal:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    with connect(baseline) as reader:
+        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class")
+        release = threading.Timer(2, reader.rollback)
+        release.start()
+        alembic(baseline, "upgrade", "008")
+        release.join()
+    assert "idx_users_role: waiting for old snapshots" in capfd.readouterr().err
 
 
 def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:
