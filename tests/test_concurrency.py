@@ -158,7 +158,7 @@ def test_an_interrupted_upgrade_says_how_to_go_on(baseline: URL, reader: Connect
 
 def test_a_role_that_sees_no_statistics_is_told_what_it_may_see(baseline: URL) -> None:
     with connect(baseline) as connection, connect(baseline) as reader:
-        connection.execute("""
+        connection.execute(f"""
             CREATE ROLE plain_owner LOGIN;
             DO $$ DECLARE name text; BEGIN
                 FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
@@ -168,7 +168,7 @@ def test_a_role_that_sees_no_statistics_is_told_what_it_may_see(baseline: URL) -
             END $$;
             ALTER SCHEMA chatbot_private OWNER TO plain_owner;
             ALTER SCHEMA public OWNER TO plain_owner;
-            GRANT CREATE ON DATABASE empty TO plain_owner
+            GRANT CREATE ON DATABASE {baseline.database} TO plain_owner
         """)
         reader.autocommit = False
         reader.execute("SELECT FROM users")

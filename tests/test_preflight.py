@@ -85,13 +85,13 @@ def fresh_role(adoptable: URL) -> URL:
 
 def test_force_row_level_security_binds_an_owner_that_does_not_bypass_it(fresh_role: URL, adoptable: URL) -> None:
     with connect(adoptable) as connection:
-        connection.execute("""
+        connection.execute(f"""
             ALTER TABLE users OWNER TO newcomer;
             ALTER TABLE conversations OWNER TO newcomer;
             ALTER TABLE feedback OWNER TO newcomer;
             ALTER SCHEMA public OWNER TO newcomer;
             GRANT REFERENCES ON tenants TO newcomer;
-            GRANT CREATE ON DATABASE empty TO newcomer
+            GRANT CREATE ON DATABASE {adoptable.database} TO newcomer
         """)
         assert looked_at(fresh_role).obstacles == []
         connection.execute("ALTER TABLE users FORCE ROW LEVEL SECURITY")
