@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from psycopg import Connection
@@ -26,7 +27,7 @@ from tests.people import (
     populate,
 )
 from tests.platforms import PLAIN, PLATFORMS, ROLES, SUPABASE, settle
-from tests.tools import alembic, attempt, catalog, connect, database_url, dump, rows, run
+from tests.tools import PROJECT, alembic, attempt, catalog, connect, database_url, dump, rows, run
 
 
 @pytest.fixture(params=PLATFORMS)
@@ -327,3 +328,20 @@ def test_every_reason_is_told_at_once(empty: URL) -> None:
         settle(connection, PLAIN)
         connection.execute(";".join(REFUSED[change][0] for change in changes))
     refused(empty, *(REFUSED[change][1] for change in changes))
+
+
+def test_beside_another_projects_alembic(server: Server, empty: URL, tmp_path: Path) -> None:
+    """Its version table stays as it is when ours is called otherwise."""
+    settings = (PROJECT / "alembic.ini").read_text().replace("%(here)s", str(PROJECT))
+    ini = tmp_path / "alembic.ini"
+    ini.write_text(settings.replace("version_table = alembic_version", "version_table = chatbot_version"))
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('ae1027a6acf')")
+        before = everything(server, empty)
+        for command in (("upgrade", "head"), ("check",), ("downgrade", "base")):
+            done = run("alembic", "-c", ini, *command, url=empty)
+            assert done.returncode == 0, done.stderr
+        assert everything(server, empty) == before
+        assert connection.execute("TABLE alembic_version").fetchall() == [("ae1027a6acf",)]
