@@ -3,7 +3,8 @@
     python -m tests.benchmarks.live_upgrade --conversations 1000000
 
 Two copies of one platform at 006, with the same load of the previous application: one is upgraded by
-baselines/naive_upgrade.sql, the other by `alembic upgrade head`, then taken back by `alembic downgrade 006`.
+baselines/naive_upgrade.sql, the other by `alembic upgrade head`, then taken back by `alembic downgrade 006`. Beside
+them, what the load feels of this machine when nothing is changed for as long.
 """
 
 import argparse
@@ -55,6 +56,7 @@ class Felt:
     seconds: float  # that the change took
     statements: int
     longest: float  # seconds of the longest statement
+    longest_statement: str
     errors: list[str]
 
 
@@ -70,13 +72,15 @@ def main() -> None:
         naive = felt("naive upgrade", server.url("naive"), upgrade_naively)
         ours = felt("alembic upgrade head", server.url("ours"), lambda url: must(url, "upgrade", "head"))
         back = felt("alembic downgrade 006", server.url("ours"), lambda url: must(url, "downgrade", "006"))
+        nothing = felt("nothing", server.url("ours"), lambda _: time.sleep(ours.seconds))
     print(f"{given.conversations:,} conversations, {given.feedback:,} feedback, {given.users:,} users")
     row = "{:24}{:>10}{:>16}{:>12}{:>8}{:>16}{:>14}"
     print(row.format("", "took", "longest stall", "statements", "failed", "stall / naive", "time / naive"))
-    for each in (naive, ours, back):
+    for each in (naive, ours, back, nothing):
         ratios = f"{each.longest / naive.longest:.4f}", f"{each.seconds / naive.seconds:.2f}"
         measured = f"{each.seconds:.1f} s", f"{each.longest * 1000:.0f} ms", f"{each.statements:,}", len(each.errors)
         print(row.format(each.change, *measured, *ratios))
+        print(f"    longest: {each.longest_statement}")
         for error in each.errors[:5]:
             print(f"    {error}")
 
@@ -124,11 +128,13 @@ def felt(change: str, url: URL, make: Callable[[URL], None]) -> Felt:
         seconds = time.monotonic() - begun
         over.set()
         results = [result.get() for result in loads]
+    longest, longest_statement = max(longest for _, longest, _ in results)
     return Felt(
         change,
         seconds,
         statements=sum(count for count, _, _ in results),
-        longest=max(longest for _, longest, _ in results),
+        longest=longest,
+        longest_statement=longest_statement,
         errors=[error for _, _, errors in results for error in errors],
     )
 
@@ -138,16 +144,16 @@ def share(event: Event) -> None:
     globals()["over"] = event
 
 
-def load(target: str, talks: list[tuple[UUID, UUID, UUID, UUID]]) -> tuple[int, float, list[str]]:
+def load(target: str, talks: list[tuple[UUID, UUID, UUID, UUID]]) -> tuple[int, tuple[float, str], list[str]]:
     """Run the statements of load.sql again and again, as the previous application: autocommit, no retry.
 
     Returns:
-        Their number, the seconds of the longest, and what went wrong.
+        Their number, the seconds of the longest and its text, and what went wrong.
     """
     lines = [line for line in (BASELINES / "load.sql").read_text().splitlines() if not line.startswith("--")]
     statements = [part.strip() for line in lines for part in line.split(";") if part.strip()]
     prepared = [re.sub(r":(\w+)", r"%(\1)s", statement) for statement in statements]
-    count, longest, errors = 0, 0.0, list[str]()
+    count, longest, errors = 0, (0.0, ""), list[str]()
     with psycopg.connect(target, autocommit=True) as connection:
         while not globals()["over"].is_set():
             values = dict(zip(("user", "tenant", "conversation", "message"), random.choice(talks), strict=True))
@@ -157,7 +163,7 @@ def load(target: str, talks: list[tuple[UUID, UUID, UUID, UUID]]) -> tuple[int, 
                     connection.execute(statement, values)
                 except psycopg.Error as error:
                     errors.append(f"{statement}: {error}")
-                count, longest = count + 1, max(longest, time.monotonic() - begun)
+                count, longest = count + 1, max(longest, (time.monotonic() - begun, statement))
                 time.sleep(PAUSE)
     return count, longest, errors
 
