@@ -315,6 +315,42 @@ def test_what_does_not_fit_is_refused(empty: URL, change: str, reason: str) -> N
     refused(empty, reason)
 
 
+@pytest.mark.parametrize(
+    ("taken", "reason"),
+    [
+        ("TABLE users (id uuid)", "This database has users, but no tenants, conversations, messages, feedback"),
+        ("TABLE chatbots (id uuid)", "chatbots exists already"),
+        ("SCHEMA chatbot_private", "Schema chatbot_private exists already"),
+    ],
+)
+def test_a_name_that_is_taken_in_an_empty_database_is_refused(empty: URL, taken: str, reason: str) -> None:
+    with connect(empty) as connection:
+        connection.execute(f"CREATE {taken}")
+    refused(empty, reason)
+
+
+@pytest.mark.parametrize(
+    ("revision", "planted"),
+    [
+        ("006", "own-chatbots"),
+        ("006", "own-published-chatbots"),
+        ("007", "own-role"),
+        ("008", "own-chatbot-id"),
+        ("009", "notes-beside-comment"),
+    ],
+)
+def test_what_was_planted_between_two_steps_is_not_taken_over(empty: URL, revision: str, planted: str) -> None:
+    """By whoever may create objects there; an old 'admin' of another column would be an admin of chatbots."""
+    alembic(empty, "upgrade", revision)
+    change, reason = REFUSED[planted]
+    with connect(empty) as connection:
+        connection.execute(change)
+        before = catalog(connection)
+        with pytest.raises(SystemExit, match=reason):
+            alembic(empty, "upgrade", "head")
+        assert catalog(connection) == before
+
+
 def test_every_reason_is_told_at_once(empty: URL) -> None:
     changes = [
         "tenant-of-users-null",
