@@ -74,6 +74,7 @@ SUPABASE = """
     CREATE SCHEMA private;
     CREATE TYPE speaker AS ENUM ('user', 'assistant', 'system');
     CREATE DOMAIN address AS varchar(320) CHECK (VALUE LIKE '%@%');
+    CREATE DOMAIN stars AS smallint CHECK (VALUE BETWEEN 1 AND 5);
     CREATE TABLE tenants (
         slug varchar(63) UNIQUE,
         id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -119,7 +120,7 @@ SUPABASE = """
         "Source" text DEFAULT 'web',
         comment varchar(2000) CHECK (comment <> ''),
         message_id uuid REFERENCES messages ON DELETE CASCADE,
-        rating smallint NOT NULL,
+        rating stars NOT NULL,
         created_at timestamptz DEFAULT now(),
         deleted_at timestamptz,
         UNIQUE (message_id, user_id)

@@ -101,7 +101,9 @@ def test_force_row_level_security_binds_an_owner_that_does_not_bypass_it(fresh_r
         assert looked_at(adoptable).obstacles == []  # a superuser bypasses it
         connection.execute("ALTER ROLE newcomer BYPASSRLS")
         assert looked_at(fresh_role).obstacles == []
-        connection.execute("ALTER ROLE newcomer NOBYPASSRLS; ALTER TABLE users NO FORCE ROW LEVEL SECURITY")
+        connection.execute("ALTER ROLE newcomer SUPERUSER NOBYPASSRLS")
+        assert looked_at(fresh_role).obstacles == []
+        connection.execute("ALTER ROLE newcomer NOSUPERUSER; ALTER TABLE users NO FORCE ROW LEVEL SECURITY")
         alembic(fresh_role, "upgrade", "head")  # no superuser, but fits
         alembic(fresh_role, "downgrade", "base")
         connection.execute("ALTER SCHEMA public OWNER TO pg_database_owner")
