@@ -9,13 +9,13 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
-from app.adoption import leave_theirs_alone
 from app.database import announced_engine
 from app.errors import SetupError
-from app.migration import CONFIGURATION, Patience, run
+from app.migration.adoption import leave_theirs_alone
+from app.migration.run import CONFIGURATION, Patience, run
+from app.migration.steps import finish_step, guard_steps
+from app.migration.version_table import valid_version_table
 from app.models import Base
-from app.steps import finish_step, guard_steps
-from app.version_table import valid_version_table
 
 config = context.config
 if config.config_file_name is not None:

@@ -2,7 +2,7 @@
 
 What: the objects that this step adds or changes, and why.
 Locks: each lock on each existing table, and for how long.
-Downgrade: what comes back, and what is lost (LOSSES counts it; see app/steps.py, also for OBSTACLES and WARNINGS).
+Downgrade: what comes back, and what is lost (LOSSES counts it; see app/migration/steps.py, also for OBSTACLES and WARNINGS).
 
 Revision: ${up_revision}
 Revises: ${down_revision | comma,n}

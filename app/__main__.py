@@ -11,8 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from app import database, preflight
+from app import database
 from app.errors import SetupError
+from app.migration import preflight
 from app.models import User
 from app.seed import seed as seed_samples
 

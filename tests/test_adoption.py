@@ -9,7 +9,7 @@ from psycopg import Connection
 from sqlalchemy import URL
 
 from app.embedded import Server
-from app.preflight import preflight
+from app.migration.preflight import preflight
 from tests.people import (
     ACME,
     ACME_ADMIN,

@@ -21,10 +21,10 @@ from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from app import progress
-from app.concurrency import with_retries
 from app.embedded import Server, server_user
-from app.migration import prepare_session
+from app.migration import progress
+from app.migration.concurrency import with_retries
+from app.migration.run import prepare_session
 from tests.people import ACME_MEMBER, populate
 from tests.tools import PROJECT, alembic, catalog, connect, environment, run
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import URL, make_url, text
 
-from app import database, embedded, migration
+from app import database, embedded
 from app.embedded import Server
 from app.errors import SetupError
+from app.migration import run as run_of_revisions
 from tests.tools import alembic, catalog, connect, database_url, run
 
 
@@ -143,7 +144,7 @@ def test_a_missing_privilege_is_told_in_a_sentence_and_changes_nothing(guarded: 
 
 def test_an_older_server_is_told_in_a_sentence(empty: URL, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every server at hand is supported, so the limit is raised: the version is asked of a real one."""
-    monkeypatch.setattr(migration, "OLDEST_SUPPORTED", 99)
+    monkeypatch.setattr(run_of_revisions, "OLDEST_SUPPORTED", 99)
     with connect(empty) as connection:
         version = connection.info.server_version // 10000
         with pytest.raises(SystemExit, match=f"This server is PostgreSQL {version}: upgrade it to 99 or newer"):

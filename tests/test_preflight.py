@@ -4,7 +4,7 @@ import pytest
 from psycopg import Connection
 from sqlalchemy import URL
 
-from app.preflight import Preflight, preflight
+from app.migration.preflight import Preflight, preflight
 from tests.people import ACME, populate
 from tests.platforms import PLAIN, ROLES, SUPABASE, settle
 from tests.tools import alembic, catalog, connect, database_url, run

@@ -9,8 +9,8 @@ from typing import Any
 from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, Engine, text
 
-from app.concurrency import one_at_a_time, with_retries
 from app.errors import SetupError
+from app.migration.concurrency import one_at_a_time, with_retries
 
 log = logging.getLogger("alembic")
 OLDEST_SUPPORTED = 15  # PostgreSQL's major version: security_invoker views, ON DELETE SET NULL (column)

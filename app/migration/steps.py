@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import Script
 
 from app.errors import SetupError
-from app.version_table import half_done_step, note_step, refuse_another_projects, secure_version_table
+from app.migration.version_table import half_done_step, note_step, refuse_another_projects, secure_version_table
 
 log = logging.getLogger("alembic")
 

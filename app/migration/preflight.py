@@ -1,7 +1,7 @@
 """What an upgrade would meet and do, without touching anything: `python -m app preflight`.
 
-The judgement is the one that `alembic upgrade` makes, by the queries that each revision states (see `app.steps`); what
-a step does and locks is its docstring; the indexes and constraints are those of its SQL.
+The judgement is the one that `alembic upgrade` makes, by the queries that each revision states (see `steps`); what a
+step does and locks is its docstring; the indexes and constraints are those of its SQL.
 """
 
 import io
@@ -20,12 +20,12 @@ from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTabl
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
-from app.adoption import TABLES
 from app.errors import SetupError
-from app.steps import all_obstacles, stated
-from app.version_table import half_done_step
+from app.migration.adoption import TABLES
+from app.migration.steps import all_obstacles, stated
+from app.migration.version_table import half_done_step
 
-SETTINGS = Path(__file__).resolve().parent.parent / "alembic.ini"
+SETTINGS = Path(__file__).resolve().parents[2] / "alembic.ini"
 BUILDS = re.compile(
     r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+)\s+ON public\.(\w+) \((.*?)\)(.*?);", re.S
 )
@@ -122,7 +122,7 @@ def situation(connection: Connection, heads: tuple[str, ...], version_table: str
 
 
 def answers(connection: Connection, revision: Script, name: str) -> list[str]:
-    """The rows of a query that a revision states; none where `app.steps.tell` would tell none."""
+    """The rows of a query that a revision states; none where `app.migration.steps.tell` would tell none."""
     query = stated(revision, name)
     if query is None:
         return []

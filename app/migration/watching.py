@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.progress import Progress
+from app.migration.progress import Progress
 
 SHORTEST_LOOK = 0.02  # seconds from the begin of a statement to the first look at it, and from there ever more to
 LONGEST_LOOK = 0.25

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import SetupError
-from app.watching import watched
+from app.migration.watching import watched
 
 LOCK_KEY = 0x63686174626F7473  # of the advisory lock that a run holds on its database: "chatbots"
 POLL = 0.25  # seconds between two looks at somebody else's lock
