@@ -12,7 +12,7 @@ import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from app.errors import SetupError
 
@@ -30,7 +30,6 @@ REMEDIES = {
     "22023": "correct it",
     "40P01": "run the same command again, which goes on where this one stopped",
     "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
-    "57P01": "the server ended the session; run the same command again, which goes on where this one stopped",
 }
 
 # The same for refused connections, by what libpq says.
@@ -164,8 +163,12 @@ def errors_as_sentences() -> Iterator[None]:
     """Turn the errors of a database that a person can mend into `SetupError`; others pass as they are."""
     try:
         yield
-    except DBAPIError as error:
-        sentence = explain(error.orig)
+    except (DBAPIError, PendingRollbackError) as error:
+        # Alembic leaves an autocommit block by the connection, and where that was lost, raises PendingRollbackError.
+        cause = error if isinstance(error, DBAPIError) else error.__context__
+        if not isinstance(cause, DBAPIError):
+            raise
+        sentence = explain_lost_connection(cause.orig) if cause.connection_invalidated else explain(cause.orig)
         if sentence is None:
             raise
         raise SetupError(sentence) from error
@@ -182,6 +185,12 @@ def explain(error: BaseException | None) -> str | None:
     remedy = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else REMEDIES.get(error.sqlstate or "")
     detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
     return f"{error.diag.message_primary}{detail}: {remedy}." if remedy else None
+
+
+def explain_lost_connection(error: BaseException | None) -> str:
+    """Say what to do when the server, or what lies between, ended a connection that had come about."""
+    reason = str(error).strip().splitlines()[0].rpartition(": ")[2]
+    return f"{reason}: the connection was lost; run the same command again, which goes on where this one stopped."
 
 
 def explain_refused_connection(message: str) -> str:
