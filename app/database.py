@@ -29,6 +29,7 @@ REMEDIES = {
     "42P07": "rename or drop what bears that name, and run the same command again",
     "22023": "correct it",
     "40P01": "run the same command again, which goes on where this one stopped",
+    "53100": "free space on the server's disk; run the same command again, which goes on where this one stopped",
     "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
 }
 
