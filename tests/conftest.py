@@ -41,13 +41,13 @@ def binaries(request: pytest.FixtureRequest) -> Path:
 
 
 @contextmanager
-def temporary_server(binaries: Path) -> Iterator[Server]:
+def temporary_server(binaries: Path, **settings: str) -> Iterator[Server]:
     """A server of its own, with nothing in it, gone at the end of the `with` block."""
     parent = Path(tempfile.mkdtemp(dir="/tmp"))
     parent.chmod(0o755)  # the server's user has to pass
-    # Nothing of it needs to outlive a crash.
-    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-    server = Server(parent / "server", binaries, settings)
+    # Nothing of it needs to outlive a crash of the machine.
+    defaults = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    server = Server(parent / "server", binaries, defaults | settings)
     try:
         own_directory(server.home)
         with server.running():
