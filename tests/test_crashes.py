@@ -36,6 +36,9 @@ from tests.tools import PROJECT, alembic, catalog, connect, rows, run
 STEPS = list(pairwise(["base", "006", "007", "008", "009", "010"]))
 SET_UP = "SELECT set_config(%s, %s, false)"  # how app.migration prepares its session, before any step
 
+# The runner has threads of its own, none of which the children need.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 Act = Callable[[int, int], None]  # what to do at a moment, of this number, to the backend of this process id
 
 
