@@ -22,12 +22,13 @@ if config.config_file_name is not None:
     fileConfig(config.config_file_name, disable_existing_loggers=False)
 
 
-def migrate(connection: Connection | None = None, **script: Any) -> None:
+def migrate(connection: Connection | None, version_table_schema: str | None, **script: Any) -> None:
     """Run what the command asks for, one transaction a step, on a connection or into a script."""
     context.configure(
         connection=connection,
         **script,
         target_metadata=Base.metadata,
+        version_table_schema=version_table_schema,
         version_table=valid_version_table(config.get_main_option("version_table", "alembic_version")),
         on_version_apply=lambda ctx, heads, **_: finish_step(ctx, heads),
         process_revision_directives=leave_theirs_alone,
@@ -47,7 +48,7 @@ def changes_the_database() -> bool:
 
 try:
     if context.is_offline_mode():
-        migrate(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
+        migrate(None, "public", dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
     else:
         patience = Patience.given(context.get_x_argument(as_dictionary=True))
         with announced_engine(poolclass=NullPool) as engine:

@@ -20,14 +20,18 @@ SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
 
 # What to do about an error that PostgreSQL reports without a hint of ours, by SQLSTATE.
 REMEDIES = {
-    "25006": "this server is read-only (a standby?): connect to the primary",
+    "25006": "connect to the primary, as a role without default_transaction_read_only",
     "3D000": "create the database, or correct its name in DATABASE_URL",
     "42501": "connect (DATABASE_URL) as the role that owns the database and the platform's tables",
     "2BP01": "drop or change what depends on it, and run the same command again",
     "42710": "rename or drop what bears that name, and run the same command again",
     "42P06": "rename or drop what bears that name, and run the same command again",
     "42P07": "rename or drop what bears that name, and run the same command again",
+    "0A000": "change what PostgreSQL names, and run the same command again",
     "22023": "correct it",
+    "42701": "rename or drop what bears that name, and run the same command again",
+    "42704": "change what PostgreSQL names, and run the same command again",
+    "42809": "change what PostgreSQL names, and run the same command again",
     "40P01": "run the same command again, which goes on where this one stopped",
     "53100": "free space on the server's disk; run the same command again, which goes on where this one stopped",
     "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",

@@ -8,7 +8,7 @@ WITH ours AS (
     WHERE relname !~ '^alembic_version'
 )
 SELECT line FROM (
-    SELECT format('schema %s owner %s acl %s comment %s', nspname, nspowner::regrole, nspacl,
+    SELECT format('schema %s owner %s acl %s comment %s', nspname, nspowner::regrole, coalesce(nspacl, acldefault('n', nspowner)),
         obj_description(oid, 'pg_namespace'))
     FROM pg_namespace WHERE oid IN (SELECT oid FROM ours)
     UNION ALL

@@ -135,7 +135,7 @@ def test_an_upgrade_says_the_warnings(adoptable: URL) -> None:
     with connect(adoptable) as connection:
         connection.execute("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT max(comment) FROM feedback'")
     told = run("alembic", "upgrade", "head", url=adoptable).stderr
-    assert "WARNING Function f() names comment of feedback" in told
+    assert "WARNING Function public.f() names comment of feedback" in told
     assert "WARNING anon, authenticated may insert into users" in told
 
 

@@ -67,7 +67,21 @@ def create_roles() -> None:
 def record_whose_the_tables_are() -> None:
     # No client is granted USAGE: policies reach the helpers by themselves, and nobody calls them by name.
     op.execute("CREATE SCHEMA chatbot_private")
-    op.execute("REVOKE ALL ON SCHEMA chatbot_private FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("""
+        DO $$
+        DECLARE
+            grantee text;
+        BEGIN
+            FOR grantee IN  -- those to whom default privileges opened it
+                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_namespace, aclexplode(nspacl) AS acl
+                WHERE pg_namespace.oid = 'chatbot_private'::regnamespace AND acl.grantee <> nspowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON SCHEMA chatbot_private FROM %s', grantee);
+            END LOOP;
+        END
+        $$
+    """)
     op.execute("COMMENT ON SCHEMA chatbot_private IS 'Helpers and guards of the chatbot platform''s row security'")
     op.execute("""
         DO $$
@@ -94,6 +108,25 @@ def on_a_fresh_install(statement: str) -> None:
             END IF;
         END
         $$
+    """)
+
+
+def close_table(name: str) -> None:
+    # Also to those to whom default privileges opened it.
+    on_a_fresh_install(f"""
+        DO $close$
+        DECLARE
+            grantee text;
+        BEGIN
+            FOR grantee IN
+                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_class, aclexplode(relacl) AS acl
+                WHERE pg_class.oid = '{name}'::regclass AND acl.grantee <> relowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON TABLE {name} FROM %s', grantee);
+            END LOOP;
+        END
+        $close$
     """)
 
 
@@ -178,7 +211,7 @@ def create_tenants() -> None:
         USING (id = (SELECT chatbot_private.tenant_id()))
     """)
     # Nothing but SELECT: tenants are made, renamed and dropped by the platform's operator.
-    on_a_fresh_install("REVOKE ALL ON TABLE public.tenants FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.tenants")
     on_a_fresh_install("GRANT SELECT ON TABLE public.tenants TO authenticated")
     on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.tenants TO service_role")
 
@@ -216,7 +249,7 @@ def create_users() -> None:
     """)
     # UPDATE of full_name alone: everything else on a person decides what they may see. No INSERT or DELETE: people
     # come and go by the platform's sign-up, which is a service.
-    on_a_fresh_install("REVOKE ALL ON TABLE public.users FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.users")
     on_a_fresh_install("GRANT SELECT, UPDATE (full_name) ON TABLE public.users TO authenticated")
     on_a_fresh_install("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.users TO service_role")
 
@@ -258,7 +291,7 @@ def create_conversations() -> None:
         FOR DELETE TO authenticated USING ({own})
     """)
     # A client may choose an id, to retry safely; never a time.
-    on_a_fresh_install("REVOKE ALL ON TABLE public.conversations FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.conversations")
     on_a_fresh_install("""
         GRANT SELECT, INSERT (id, tenant_id, user_id, title), UPDATE (title), DELETE
         ON TABLE public.conversations TO authenticated
@@ -289,7 +322,7 @@ def create_messages() -> None:
         FOR INSERT TO authenticated WITH CHECK (role = 'user' AND {own})
     """)
     # No UPDATE or DELETE: what was said stays. A conversation's deletion takes its messages along.
-    on_a_fresh_install("REVOKE ALL ON TABLE public.messages FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.messages")
     on_a_fresh_install("""
         GRANT SELECT, INSERT (id, conversation_id, role, content) ON TABLE public.messages TO authenticated
     """)
@@ -331,7 +364,7 @@ def create_feedback() -> None:
         CREATE POLICY "Users can delete their own feedback" ON public.feedback
         FOR DELETE TO authenticated USING ({own})
     """)
-    on_a_fresh_install("REVOKE ALL ON TABLE public.feedback FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.feedback")
     on_a_fresh_install("""
         GRANT SELECT, INSERT (id, message_id, user_id, rating, comment), UPDATE (rating, comment), DELETE
         ON TABLE public.feedback TO authenticated
@@ -360,7 +393,7 @@ OBSTACLES = r"""
             ('integer', 'feedback.rating')
         ) AS types (type, list), regexp_split_to_table(list, '\s+') AS names
     ), found AS (
-        SELECT needed.*, attnum, attnotnull, format_type(atttypid, atttypmod) AS its_type,
+        SELECT needed.*, attnum, attnotnull, attgenerated, format_type(atttypid, atttypmod) AS its_type,
             CASE typtype WHEN 'd' THEN typbasetype ELSE pg_type.oid END AS base_type,
             typcategory, adopted.oid AS table_oid
         FROM needed JOIN adopted ON adopted.name = needed.relation
@@ -389,6 +422,7 @@ OBSTACLES = r"""
             WHEN relispartition THEN 'a partition'
             WHEN EXISTS (SELECT FROM pg_inherits WHERE adopted.oid IN (inhrelid, inhparent)) THEN 'a child or parent'
             WHEN relpersistence <> 'p' THEN 'an unlogged table'
+            WHEN reloftype <> 0 THEN 'a typed table'
         END
         FROM adopted
     ) AS kinds (name, kind)
@@ -413,12 +447,30 @@ OBSTACLES = r"""
     WHERE NOT attnotnull
         AND format('%s.%s', relation, name) IN ('users.tenant_id', 'users.is_active', 'conversations.tenant_id')
     UNION ALL
-    SELECT format('%s.id is not the primary key', relation), 'make it the primary key'
+    SELECT format('%s.id is not the primary key', relation), 'make it the primary key, not deferrable'
     FROM found
     WHERE name = 'id' AND relation <> 'feedback' AND attnum IS NOT NULL
         AND NOT EXISTS (
-            SELECT FROM pg_index WHERE indrelid = table_oid AND indisprimary AND indkey::text = attnum::text
+            SELECT FROM pg_index
+            WHERE indrelid = table_oid AND indisprimary AND indimmediate AND indisvalid AND indkey::text = attnum::text
         )
+    UNION ALL
+    SELECT format('%s.%s is computed when it is read', relation, name), 'store it'
+    FROM found WHERE attgenerated = 'v'
+    UNION ALL
+    SELECT format('Column %s of %s is of the row type of %s, which gets a column', attname, attrelid::regclass, name),
+        'give it another type'
+    FROM pg_attribute JOIN adopted ON atttypid = reltype
+    WHERE name IN ('users', 'conversations') AND NOT attisdropped
+    -- Clients whom row security, or the guard on users, would not bind.
+    UNION ALL
+    SELECT format('Role %s is past row security', rolname), format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS', rolname)
+    FROM pg_roles WHERE rolname IN ('anon', 'authenticated') AND (rolsuper OR rolbypassrls)
+    UNION ALL
+    SELECT format('%s belongs to %s, whose rights %s has', name, relowner::regrole, rolname),
+        'give it an owner that no client is a member of'
+    FROM adopted JOIN pg_roles ON pg_has_role(pg_roles.oid, relowner, 'USAGE')
+    WHERE rolname IN ('anon', 'authenticated') AND NOT rolsuper
     -- What the migrating role may do.
     UNION ALL
     SELECT format('%s belongs to %s, and you are %s', name, relowner::regrole, current_user), 'connect as its owner'
@@ -427,8 +479,8 @@ OBSTACLES = r"""
     UNION ALL
     SELECT format('%s may not reference tenants', current_user),
         format('as its owner, GRANT REFERENCES ON TABLE public.tenants TO %I', current_user)
-    FROM adopted
-    WHERE name = 'tenants' AND NOT has_any_column_privilege(oid, 'REFERENCES')
+    FROM found
+    WHERE relation = 'tenants' AND name = 'id' AND NOT has_column_privilege(table_oid, attnum, 'REFERENCES')
     UNION ALL
     SELECT format('%s has FORCE ROW LEVEL SECURITY, which hides its rows from %s', name, current_user),
         'set it NO FORCE ROW LEVEL SECURITY, or connect as a role with BYPASSRLS'
@@ -484,6 +536,50 @@ WARNINGS = """
             AND (audience = 0 OR pg_has_role(client.oid, audience, 'USAGE'))
     ))
     HAVING count(*) > 0
+    UNION ALL
+    SELECT format('%s may insert into users through view %s, as its owner: set it security_invoker',
+        string_agg(rolname, ', '), ev_class::regclass)
+    FROM adopted JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = adopted.oid
+        AND classid = 'pg_rewrite'::regclass AND refobjsubid = 1
+    JOIN pg_rewrite ON pg_rewrite.oid = objid
+    JOIN pg_class AS view ON view.oid = ev_class AND view.relkind = 'v'
+    JOIN client ON has_any_column_privilege(client.oid, view.oid, 'INSERT')
+    WHERE adopted.relname = 'users' AND pg_relation_is_updatable(view.oid, false) & 8 <> 0
+        AND coalesce(array_to_string(view.reloptions, ','), '') !~ 'security_invoker=(true|on|yes|1)'
+    GROUP BY ev_class
+    UNION ALL
+    SELECT format('Foreign key %s of users follows %s, where %s may write: so do id, tenant_id and is_active of people',
+        conname, confrelid::regclass, string_agg(rolname, ', '))
+    FROM pg_constraint JOIN adopted ON adopted.oid = conrelid AND relname = 'users'
+    JOIN client ON confupdtype IN ('c', 'n', 'd') AND has_any_column_privilege(client.oid, confrelid, 'UPDATE')
+        OR confdeltype IN ('n', 'd') AND has_table_privilege(client.oid, confrelid, 'DELETE')
+    WHERE contype = 'f' AND EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = conrelid AND attnum = ANY (conkey) AND attname IN ('id', 'tenant_id', 'is_active')
+    )
+    GROUP BY conname, confrelid
+    UNION ALL
+    SELECT format('%s belongs to %s, and chatbots will belong to %s: migrate as the owner of all', relname,
+        relowner::regrole, current_user)
+    FROM adopted WHERE relname = 'users' AND relowner <> current_user::regrole
+    UNION ALL
+    SELECT format('Rules rewrite what is written to %s: a key''s or guard''s work, too', string_agg(relname, ', '))
+    FROM adopted WHERE relname IN ('users', 'conversations') AND relhasrules HAVING count(*) > 0
+    UNION ALL
+    SELECT 'Everybody may create objects in schema public, under names that others use: REVOKE CREATE ON SCHEMA public'
+        ' FROM PUBLIC'
+    FROM pg_namespace, aclexplode(nspacl) AS acl
+    WHERE nspname = 'public' AND acl.grantee = 0 AND privilege_type = 'CREATE'
+    UNION ALL
+    SELECT format('Role service_role is bound by row security: ALTER ROLE service_role BYPASSRLS')
+    FROM pg_roles WHERE rolname = 'service_role' AND NOT rolsuper AND NOT rolbypassrls
+    UNION ALL
+    SELECT format('Schema %s has tables tenants, users, conversations, messages and feedback, which stay unknown:'
+        ' this package works in schema public', nspname)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname <> 'public' AND relname IN ('tenants', 'users', 'conversations', 'messages', 'feedback')
+        AND NOT EXISTS (TABLE adopted)
+    GROUP BY nspname HAVING count(*) = 5
     UNION ALL
     SELECT format('%s hold TRIGGER or TRUNCATE on %s, which row security does not limit: REVOKE them',
         string_agg(DISTINCT rolname, ', '), string_agg(DISTINCT relname, ', '))

@@ -20,6 +20,7 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         create_guard()
     create_chatbots()
+    refuse_somebody_elses()
     secure_chatbots()
     with op.get_context().autocommit_block():
         add_foreign_keys()
@@ -44,13 +45,22 @@ def create_guard() -> None:
         CREATE OR REPLACE FUNCTION chatbot_private.require_table_owner() RETURNS trigger
         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
         AS $$
+        DECLARE
+            writer name := current_user;
+            stack text;
         BEGIN
-            IF pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
-                OR (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user)
+            -- A foreign key's cascade writes as the table's owner, on behalf of whoever changed the other table. Where
+            -- no function calls, which may be the owner's (SECURITY DEFINER), the writer is the session's role.
+            GET DIAGNOSTICS stack = PG_CONTEXT;
+            IF strpos(stack, E'\\n') = 0 THEN
+                writer := coalesce(nullif(current_setting('role'), 'none'), session_user);
+            END IF;
+            IF pg_has_role(writer, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
+                OR (SELECT rolbypassrls FROM pg_roles WHERE rolname = writer)
             THEN
                 RETURN NULL;
             END IF;
-            RAISE EXCEPTION 'role % may not set % of %', current_user, TG_ARGV[0], TG_RELID::regclass USING
+            RAISE EXCEPTION 'role % may not set % of %', writer, TG_ARGV[0], TG_RELID::regclass USING
                 ERRCODE = 'insufficient_privilege',
                 HINT = 'Only the table''s owner and roles with BYPASSRLS may.';
         END
@@ -140,6 +150,25 @@ def create_chatbots() -> None:
     """)
 
 
+def refuse_somebody_elses() -> None:
+    # IF NOT EXISTS and OR REPLACE take what is there, also what was planted since the run began. Its owner stays.
+    op.execute("""
+        DO $$
+        BEGIN
+            IF EXISTS (
+                SELECT FROM pg_class
+                WHERE oid IN ('public.chatbots'::regclass, 'public.published_chatbots'::regclass)
+                    AND relowner <> current_user::regrole
+            ) THEN
+                RAISE EXCEPTION 'Somebody else has made chatbots or published_chatbots meanwhile' USING
+                    ERRCODE = 'object_not_in_prerequisite_state',
+                    HINT = 'rename or drop it, and run the same command again';
+            END IF;
+        END
+        $$
+    """)
+
+
 def secure_chatbots() -> None:
     op.execute("ALTER TABLE public.chatbots ENABLE ROW LEVEL SECURITY")
     op.execute('DROP POLICY IF EXISTS "Users can view published chatbots in their tenant" ON public.chatbots')
@@ -156,7 +185,7 @@ def secure_chatbots() -> None:
         USING (is_published AND NOT (SELECT pg_has_role('authenticated', 'USAGE')))
     """)
     # No INSERT, UPDATE or DELETE for authenticated: 008 brings the role that may.
-    op.execute("REVOKE ALL ON TABLE public.chatbots FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.chatbots")
     op.execute("""
         GRANT SELECT (id, tenant_id, name, description, model, is_published, created_at, updated_at)
         ON TABLE public.chatbots TO anon
@@ -164,8 +193,27 @@ def secure_chatbots() -> None:
     op.execute("GRANT SELECT ON TABLE public.chatbots TO authenticated")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE public.chatbots TO service_role")
     # The view is automatically updatable, so it is closed to writing like a table.
-    op.execute("REVOKE ALL ON TABLE public.published_chatbots FROM PUBLIC, anon, authenticated, service_role")
+    close_table("public.published_chatbots")
     op.execute("GRANT SELECT ON TABLE public.published_chatbots TO anon, authenticated, service_role")
+
+
+def close_table(name: str) -> None:
+    # Also to those to whom default privileges opened it.
+    op.execute(f"""
+        DO $close$
+        DECLARE
+            grantee text;
+        BEGIN
+            FOR grantee IN
+                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_class, aclexplode(relacl) AS acl
+                WHERE pg_class.oid = '{name}'::regclass AND acl.grantee <> relowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON TABLE {name} FROM %s', grantee);
+            END LOOP;
+        END
+        $close$
+    """)
 
 
 def add_foreign_keys() -> None:
@@ -213,6 +261,22 @@ OBSTACLES = """
                 AND tgfoid = to_regproc('chatbot_private.touch_updated_at')
         )
     UNION ALL
+    SELECT format('Type %s exists already', typname), 'rename it: a table of that name makes a type'
+    FROM pg_type
+    WHERE typnamespace = to_regnamespace('public') AND typname IN ('chatbots', 'published_chatbots') AND typrelid = 0
+    UNION ALL
+    SELECT format('users.%s may be NULL', attname), 'set it NOT NULL'
+    FROM pg_attribute
+    WHERE attrelid = to_regclass('public.users') AND attname IN ('tenant_id', 'is_active') AND NOT attnotnull
+        AND to_regnamespace('chatbot_private') IS NOT NULL  -- or 006 tells it
+    UNION ALL
+    SELECT format('%s.id is not the primary key', relation), 'make it the primary key, not deferrable'
+    FROM unnest(ARRAY['tenants', 'users']) AS relation
+    JOIN pg_attribute ON attrelid = to_regclass('public.' || relation) AND attname = 'id'
+    WHERE to_regnamespace('chatbot_private') IS NOT NULL AND NOT EXISTS (
+        SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND indimmediate AND indkey::text = attnum::text
+    )
+    UNION ALL
     SELECT format('Trigger %s of users exists already', tgname), 'rename it: this package makes one of that name'
     FROM pg_trigger
     WHERE tgrelid = to_regclass('public.users') AND tgname = 'users_guard_membership'
@@ -220,3 +284,24 @@ OBSTACLES = """
 """
 
 LOSSES = "SELECT format('%s chatbots', count(*)) FROM public.chatbots HAVING count(*) > 0"
+
+# What of the platform's own needs what a downgrade drops.
+DEPENDENTS = """
+    SELECT DISTINCT pg_describe_object(classid, objid, 0), 'drop or change it first: it needs chatbots'
+    FROM pg_depend
+    WHERE refclassid = 'pg_class'::regclass
+        AND refobjid IN (to_regclass('public.chatbots'), to_regclass('public.published_chatbots')) AND deptype = 'n'
+        AND NOT (classid = 'pg_rewrite'::regclass AND objid IN (
+            SELECT oid FROM pg_rewrite WHERE ev_class = to_regclass('public.published_chatbots')
+        ))
+        AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
+            SELECT oid FROM pg_constraint
+            WHERE conrelid = to_regclass('public.chatbots') OR conname = 'conversations_tenant_id_chatbot_id_fkey'
+        ))
+        AND NOT (classid = 'pg_policy'::regclass AND objid IN (
+            SELECT oid FROM pg_policy WHERE polrelid = to_regclass('public.chatbots')
+        ))
+        AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
+            SELECT oid FROM pg_trigger WHERE tgrelid = to_regclass('public.chatbots')
+        ))
+"""

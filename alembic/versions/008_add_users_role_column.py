@@ -215,3 +215,33 @@ OBSTACLES = """
 """
 
 LOSSES = "SELECT format('the role of %s admins', count(*)) FROM public.users WHERE role <> 'user' HAVING count(*) > 0"
+
+# What unpacks whole rows of users finds one column more.
+WARNINGS = r"""
+    SELECT format('Function %s takes whole rows of users, which get a column: see that it still fits',
+        pg_proc.oid::regprocedure)
+    FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+    WHERE nspname !~ '^pg_' AND (
+        prorettype = (SELECT reltype FROM pg_class WHERE oid = to_regclass('public.users'))
+        OR prosrc ~* '\m(old|new)\.\*' AND EXISTS (
+            SELECT FROM pg_trigger WHERE tgfoid = pg_proc.oid AND tgrelid = to_regclass('public.users')
+        )
+    )
+"""
+
+# What of the platform's own needs what a downgrade drops.
+DEPENDENTS = """
+    SELECT DISTINCT pg_describe_object(classid, objid, 0),
+        'drop or change it first: it needs users.role'
+    FROM pg_depend JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+    WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass('public.users') AND attname = 'role'
+        AND deptype = 'n'
+        AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
+            SELECT oid FROM pg_trigger
+            WHERE tgrelid = to_regclass('public.users')
+                AND tgname IN ('users_touch_updated_at', 'users_guard_role_insert', 'users_guard_role_update')
+        ))
+        AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
+            SELECT oid FROM pg_constraint WHERE conname = 'users_role_check'
+        ))
+"""

@@ -156,6 +156,11 @@ OBSTACLES = """
         AND relname IN ('idx_conversations_chatbot_id', 'idx_conversations_tenant_chatbot')
         AND NOT EXISTS (TABLE ours)
     UNION ALL
+    SELECT 'conversations.tenant_id may be NULL', 'set it NOT NULL: a link without a tenant could go anywhere'
+    FROM pg_attribute
+    WHERE attrelid = to_regclass('public.conversations') AND attname = 'tenant_id' AND NOT attnotnull
+        AND to_regnamespace('chatbot_private') IS NOT NULL  -- or 006 tells it
+    UNION ALL
     SELECT format('Constraint %s of conversations exists already', conname),
         'rename it: this package makes one of that name'
     FROM pg_constraint
@@ -173,4 +178,34 @@ OBSTACLES = """
 LOSSES = """
     SELECT format('the chatbot of %s conversations', count(*)) FROM public.conversations
     WHERE chatbot_id IS NOT NULL HAVING count(*) > 0
+"""
+
+# What unpacks whole rows of conversations finds one column more.
+WARNINGS = r"""
+    SELECT format('Function %s takes whole rows of conversations, which get a column: see that it still fits',
+        pg_proc.oid::regprocedure)
+    FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+    WHERE nspname !~ '^pg_' AND (
+        prorettype = (SELECT reltype FROM pg_class WHERE oid = to_regclass('public.conversations'))
+        OR prosrc ~* '\m(old|new)\.\*' AND EXISTS (
+            SELECT FROM pg_trigger WHERE tgfoid = pg_proc.oid AND tgrelid = to_regclass('public.conversations')
+        )
+    )
+"""
+
+# What of the platform's own needs what a downgrade drops.
+DEPENDENTS = """
+    SELECT DISTINCT pg_describe_object(classid, objid, 0),
+        'drop or change it first: it needs conversations.chatbot_id'
+    FROM pg_depend JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+    WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass('public.conversations')
+        AND attname = 'chatbot_id' AND deptype = 'n'
+        AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
+            SELECT oid FROM pg_trigger
+            WHERE tgrelid = to_regclass('public.conversations')
+                AND tgname IN ('conversations_guard_chatbot_insert', 'conversations_guard_chatbot_update')
+        ))
+        AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
+            SELECT oid FROM pg_constraint WHERE conname = 'conversations_tenant_id_chatbot_id_fkey'
+        ))
 """

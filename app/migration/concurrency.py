@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import SetupError
-from app.migration.watching import watched
+from app.migration.watching import SAFE_PATH, watched
 
 LOCK_KEY = 0x63686174626F7473  # of the advisory lock that a run holds on its database: "chatbots"
 POLL = 0.25  # seconds between two looks at somebody else's lock
@@ -41,6 +41,7 @@ def one_at_a_time(engine: Engine, tell: Callable[[str], None]) -> Iterator[None]
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         require_a_session(engine, connection)
+        connection.execute(SAFE_PATH)
         connection.execute(text("SET idle_session_timeout = 0"))  # it idles for as long as the run takes
         told = False
         while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
@@ -57,7 +58,7 @@ def require_a_session(engine: Engine, connection: Connection) -> None:
 
     A transaction-mode pooler gives the server connection that was just used to whoever comes next.
     """
-    connection.execute(text("SELECT set_config('chatbots.session', 'ours', false)"))
+    connection.execute(text("SELECT pg_catalog.set_config('chatbots.session', 'ours', false)"))
     with engine.connect() as another:
         another.execute(text("SELECT 1"))
         kept = connection.scalar(text("SELECT current_setting('chatbots.session', true)"))

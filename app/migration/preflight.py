@@ -22,7 +22,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from app.errors import SetupError
 from app.migration.adoption import TABLES
-from app.migration.steps import all_obstacles, stated
+from app.migration.steps import stated, union
 from app.migration.version_table import half_done_step
 
 SETTINGS = Path(__file__).resolve().parents[2] / "alembic.ini"
@@ -96,7 +96,7 @@ def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
     applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
     revisions = list(reversed(list(script.walk_revisions())))
     pending = [each for each in revisions if each.revision not in applied]
-    obstacles = all_obstacles(pending)
+    obstacles = union(stated(each, "OBSTACLES") for each in pending)
     return Preflight(
         situation(connection, heads, version_table),
         [(row[0], row[1]) for row in connection.execute(text(obstacles))] if obstacles else [],

@@ -21,11 +21,16 @@ CONFIGURATION: dict[str, Any] = {  # of Alembic's context
     "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
 }
 SESSION_SETTINGS = {
-    "statement_timeout": "0",  # hosted platforms set minutes; an index of a large table takes longer
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
-    "search_path": "public",  # autogenerate compares the tables that it finds there
+    "search_path": "pg_catalog, pg_temp",  # nobody's functions or operators are taken for PostgreSQL's
+    "standard_conforming_strings": "on",  # what a backslash in the revisions means
     "application_name": "alembic",  # whom others see waiting, or wait for
 }
+# Those that would end a run half-way; which of them a server knows depends on its version.
+NO_TIMEOUTS = """
+    SELECT set_config(name, '0', false) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')
+"""
 FIRST_LOCK_TIMEOUT = 50  # milliseconds that the first try waits for a lock; the next ones twice as long each
 SHORTEN_LOCK_TIMEOUT = text("""
     SELECT set_config(name, CASE setting WHEN '0' THEN setting ELSE least(setting::int, :now)::text END, false)
@@ -62,7 +67,7 @@ class Patience:
 
 def run(
     engine: Engine,
-    migrate: Callable[[Connection], None],
+    migrate: Callable[[Connection, str | None], None],
     *,
     exclusive: bool,
     patience: Patience,
@@ -71,7 +76,7 @@ def run(
 
     Args:
         engine: without a pool; each try has a connection of its own.
-        migrate: the work, on a connection that is set up for it.
+        migrate: the work, on a connection that is set up for it, with the schema of the version table.
         exclusive: whether it changes the database, so that one run at a time may do it, retrying for its locks.
         patience: how it waits for locks.
     """
@@ -79,7 +84,7 @@ def run(
     def attempt(connection: Connection, failures: int) -> None:
         prepare_session(connection, patience.lock_timeout, failures)
         connection.commit()  # or Alembic would take the transaction for the caller's, and commit nothing
-        migrate(connection)
+        migrate(connection, "public")
 
     if exclusive:
         with one_at_a_time(engine, tell=log.info):
@@ -87,7 +92,8 @@ def run(
     else:
         with engine.connect() as connection:
             prepare_session(connection, patience.lock_timeout, 0)
-            migrate(connection)  # rolled back with the settings, which a pooler's connection must not keep
+            connection.exec_driver_sql("SET search_path = public")  # where autogenerate finds the tables
+            migrate(connection, None)  # rolled back with the settings, which a pooler's connection must not keep
 
 
 def prepare_session(connection: Connection, lock_timeout: str, failures: int) -> None:
@@ -109,7 +115,8 @@ def prepare_session(connection: Connection, lock_timeout: str, failures: int) ->
     if version < OLDEST_SUPPORTED:
         raise SetupError(f"This server is PostgreSQL {version}: upgrade it to {OLDEST_SUPPORTED} or newer first.")
     for name, value in (SESSION_SETTINGS | {"lock_timeout": lock_timeout}).items():
-        connection.exec_driver_sql("SELECT set_config(%s, %s, false)", (name, value))
+        connection.exec_driver_sql("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+    connection.exec_driver_sql(NO_TIMEOUTS)
     connection.execute(SHORTEN_LOCK_TIMEOUT, {"now": FIRST_LOCK_TIMEOUT * 2 ** min(failures, 20)})
 
     def pass_on(diagnostic: Diagnostic) -> None:

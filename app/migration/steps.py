@@ -1,10 +1,11 @@
 """The steps of a run: judged before anything changes, noted while they are half done, told and timed.
 
-A revision may state, beside upgrade() and downgrade(), three queries. They are asked here, in a script (`--sql`) as
+A revision may state, beside upgrade() and downgrade(), four queries. They are asked here, in a script (`--sql`) as
 well as online, and by `python -m app preflight`:
 
 - OBSTACLES: what stands in the way of its upgrade, a row each: reason, remedy. Objects that an interrupted run of the
   revision left are none.
+- DEPENDENTS: the same of its downgrade.
 - WARNINGS: what its upgrade will break or leave open in the platform's own, a row each.
 - LOSSES: what its downgrade loses, a row each; nothing if that is nothing.
 """
@@ -18,9 +19,11 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import Script
 
 from app.errors import SetupError
+from app.migration.run import NO_TIMEOUTS, SESSION_SETTINGS, Patience
 from app.migration.version_table import half_done_step, note_step, refuse_another_projects, secure_version_table
 
 log = logging.getLogger("alembic")
+LOCK_TIMEOUTS = dict.fromkeys(["lock_timeout", "chatbots.lock_timeout"], Patience.lock_timeout)  # of a script
 
 
 def guard_steps(context: MigrationContext) -> None:
@@ -40,7 +43,9 @@ def guard_steps(context: MigrationContext) -> None:
         return
 
     def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:  # also of a stamp's steps
-        if not context.as_sql:
+        if context.as_sql:
+            begin_script(context)
+        else:
             refuse_another_projects(context, heads)
         todo = list(steps(heads, context))
         revisions = [step for step in todo if isinstance(step, RevisionStep)]
@@ -55,6 +60,14 @@ def guard_steps(context: MigrationContext) -> None:
             log.info("Done in %.1f s", time.monotonic() - begun)
 
     context._migrations_fn = guarded
+
+
+def begin_script(context: MigrationContext) -> None:
+    """Have a script stop at the first error, in psql, and run with a run's own settings."""
+    context.impl.static_output("\\set ON_ERROR_STOP on\n")
+    for name, value in (SESSION_SETTINGS | LOCK_TIMEOUTS).items():
+        context.execute(f"SET {name} TO {value if name == 'search_path' else repr(value)}")
+    context.execute(f"DO $$ BEGIN PERFORM * FROM ({NO_TIMEOUTS}) AS reset; END $$")
 
 
 def command_of(step: RevisionStep) -> str:
@@ -78,8 +91,8 @@ def refuse_beside_half_done(context: MigrationContext, step: RevisionStep) -> No
 def begin_step(context: MigrationContext, step: RevisionStep) -> None:
     """Judge and note a step that begins, in the transaction that its first statements will share."""
     revision = step.revision
+    require_no_obstacles(context, [step], f"Stopped before revision {revision.revision}")
     if step.is_upgrade:
-        require_no_obstacles(context, [step], f"Stopped before revision {revision.revision}")
         tell(context, stated(revision, "WARNINGS"), "%")
     else:
         tell(context, stated(revision, "LOSSES"), f"Downgrading {revision.revision} drops %.")
@@ -108,15 +121,15 @@ def stated(revision: Script, name: str) -> str | None:
     return query
 
 
-def all_obstacles(revisions: Iterable[Script]) -> str | None:
-    """The query for what stands in the way of revisions, in their order: rows of reason and remedy."""
-    queries = [query for revision in revisions if (query := stated(revision, "OBSTACLES")) is not None]
-    return " UNION ALL ".join(f"SELECT * FROM ({query}) AS stated (reason, remedy)" for query in queries) or None
+def union(queries: Iterable[str | None]) -> str | None:
+    """One query for the rows of several, of reason and remedy, in their order."""
+    stated = [f"SELECT * FROM ({query}) AS stated (reason, remedy)" for query in queries if query is not None]
+    return " UNION ALL ".join(stated) or None
 
 
 def require_no_obstacles(context: MigrationContext, steps: Iterable[RevisionStep], outcome: str) -> None:
-    """Raise, in the database, unless nothing stands in the way of the steps that are upgrades."""
-    query = all_obstacles(step.revision for step in steps if step.is_upgrade)
+    """Raise, in the database, unless nothing stands in the way of the steps."""
+    query = union(stated(step.revision, "OBSTACLES" if step.is_upgrade else "DEPENDENTS") for step in steps)
     if query is not None:
         context.execute(f"""
             DO $obstacles$

@@ -20,28 +20,43 @@ def valid_version_table(name: str) -> str:
 
 
 def refuse_another_projects(context: MigrationContext, heads: tuple[str, ...]) -> None:
-    """See that the recorded revisions are ours: another project's Alembic may use a table of the same name.
+    """See that the version table is ours: another project may use one of the same name, or somebody plant one.
 
-    Their ids may look like ours, too; but wherever a revision of ours stands, so does the schema of our helpers.
+    Its ids may look like ours, too; but wherever a revision of ours stands, so does the schema of our helpers, whose
+    owner owns the table. An empty one is ours only if this run has just made it.
 
     Raises:
-        SetupError: they are not.
+        SetupError: it is not.
     """
     assert context.connection is not None and context.script is not None  # noqa: S101, PT018 - not offline
+    found = context.connection.execute(WHOSE, {"name": f"public.{context.version_table}"}).one_or_none()
     known = {script.revision for script in context.script.walk_revisions()}
-    ours = context.connection.scalar(text("SELECT to_regnamespace('chatbot_private') IS NOT NULL"))
-    if heads and not (ours and known.issuperset(heads)):
-        raise SetupError(
-            f"Table {context.version_table} holds revision {', '.join(heads)} of another project (or of a newer version"
-            " of this package): give this package a version_table of its own in alembic.ini. Nothing was changed."
-        )
+    if found is None or found.is_new or (heads and found.has_our_owner and known.issuperset(heads)):
+        return
+    what = (
+        f"holds revision {', '.join(heads)} of another project (or of a newer version of this package)"
+        if heads
+        else "is there already, empty and of somebody else's making"
+    )
+    raise SetupError(
+        f"Table {context.version_table} {what}: give this package a version_table of its own in alembic.ini."
+        " Nothing was changed."
+    )
+
+
+WHOSE = text("""
+    SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text AS is_new,
+        relowner = nspowner AS has_our_owner
+    FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
+    WHERE pg_class.oid = to_regclass(:name)
+""")
 
 
 def half_done_step(connection: Connection, version_table: str) -> str | None:
     """The command that finishes the step which was interrupted between its transactions, if there is one."""
     query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
     note: str | None = connection.scalar(query, {"name": f"public.{version_table}"})
-    return note
+    return note if note and re.fullmatch(r"alembic (upgrade|downgrade) (\w+)", note) else None
 
 
 def note_step(version_table: str, command: str | None) -> str:

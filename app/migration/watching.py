@@ -15,6 +15,8 @@ SHORTEST_LOOK = 0.02  # seconds from the begin of a statement to the first look 
 LONGEST_LOOK = 0.25
 LONG_WAIT = 2.0  # seconds after which a wait is told
 
+SAFE_PATH = text("SET search_path = pg_catalog, pg_temp")  # a run's own, see SESSION_SETTINGS
+
 # Asked of a waiting process alone: pg_blocking_pids holds up everybody's locks for a moment.
 BLOCKERS = text("""
     SELECT pid, usesysid IS NULL AS is_autovacuum,
@@ -103,6 +105,7 @@ class Watcher:
             Progress(self._tell) as progress,
             self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching,
         ):
+            watching.execute(SAFE_PATH)
             while True:
                 if self._woken.wait(pause):
                     self._woken.clear()
