@@ -22,8 +22,10 @@ from tests.people import (
     MEMBER,
     OWN_FEEDBACK,
     OWN_TALK,
+    OWNER,
     PUBLISHED,
     SERVICE,
+    Who,
     populate,
 )
 from tests.platforms import PLAIN, PLATFORMS, ROLES, SUPABASE, settle
@@ -285,6 +287,29 @@ REFUSED = {
         " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "Trigger conversations_guard_chatbot_insert of conversations exists already",
     ),
+    "deferrable-key": (
+        "ALTER TABLE users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (id) DEFERRABLE",
+        "users.id is not the primary key: make it the primary key, not deferrable",
+    ),
+    "typed-table": (
+        "DROP TABLE feedback; CREATE TYPE opinion AS (id uuid, message_id uuid, user_id uuid, rating integer,"
+        " comment text, created_at timestamptz); CREATE TABLE feedback OF opinion",
+        "feedback is a typed table",
+    ),
+    "row-type-elsewhere": (
+        "CREATE TABLE audit (before users)",
+        "Column before of public.audit is of the row type of users",
+    ),
+    "own-type": ("CREATE TYPE chatbots AS ENUM ('a')", "Type chatbots exists already"),
+    "trigger-that-names-comment": (
+        "ALTER TABLE feedback ADD COLUMN words tsvector; CREATE TRIGGER index_words BEFORE INSERT ON feedback"
+        " FOR EACH ROW EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.english', comment)",
+        "Trigger index_words of feedback is given the column name comment",
+    ),
+    "users-of-clients": (
+        "ALTER TABLE users OWNER TO authenticated",
+        "users belongs to authenticated, whose rights authenticated has",
+    ),
     "own-private-schema": ("CREATE SCHEMA chatbot_private", "Schema chatbot_private exists already: rename it"),
     "own-compat-schema": ("CREATE SCHEMA chatbot_compat", "Schema chatbot_compat exists already: rename it"),
 }
@@ -381,3 +406,148 @@ def test_beside_another_projects_alembic(server: Server, empty: URL, tmp_path: P
             assert done.returncode == 0, done.stderr
         assert everything(server, empty) == before
         assert connection.execute("TABLE alembic_version").fetchall() == [("ae1027a6acf",)]
+
+
+@pytest.mark.parametrize(
+    ("revision", "change", "reason"),
+    [
+        ("006", "ALTER TABLE users ALTER COLUMN tenant_id DROP NOT NULL", "users.tenant_id may be NULL"),
+        ("006", "ALTER TABLE users DROP CONSTRAINT users_pkey", "users.id is not the primary key"),
+        (
+            "008",
+            "ALTER TABLE conversations ALTER COLUMN tenant_id DROP NOT NULL",
+            "conversations.tenant_id may be NULL",
+        ),
+    ],
+)
+def test_what_no_longer_fits_after_adoption_is_refused(empty: URL, revision: str, change: str, reason: str) -> None:
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        alembic(empty, "upgrade", revision)
+        connection.execute(change)
+    with pytest.raises(SystemExit, match=reason):
+        alembic(empty, "upgrade", "head")
+
+
+@pytest.mark.parametrize(
+    ("dependent", "told"),
+    [
+        ("CREATE VIEW theirs AS SELECT name FROM chatbots", "view public.theirs.*needs chatbots"),
+        ("CREATE TABLE theirs (id uuid REFERENCES chatbots)", "constraint theirs_id_fkey.*needs chatbots"),
+        ("CREATE VIEW theirs AS SELECT role FROM users", "view public.theirs.*needs users.role"),
+        ("CREATE PUBLICATION theirs FOR TABLE users (id, role)", "publication.*needs users.role"),
+        (
+            "CREATE POLICY theirs ON conversations USING (chatbot_id IS NULL)",
+            "policy theirs on table public.conversations.*needs conversations.chatbot_id",
+        ),
+    ],
+)
+def test_a_downgrade_that_would_fail_half_way_does_not_begin(empty: URL, dependent: str, told: str) -> None:
+    """Half-way, admins would have lost their policies, and no step but this one could go on."""
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        alembic(empty, "upgrade", "head")
+        connection.execute(dependent)
+        before = catalog(connection)
+        with pytest.raises(SystemExit, match=f"Nothing was changed(.|\n)*{told}"):
+            alembic(empty, "downgrade", "006")
+        assert catalog(connection) == before
+
+
+def test_planted_operators_and_functions_are_not_ours(empty: URL) -> None:
+    """Where others may create objects in public, a better match than PostgreSQL's own would run as whoever migrates."""
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        connection.execute("""
+            CREATE FUNCTION public.never(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+            CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.never);
+            CREATE OPERATOR public.<> (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.never);
+            CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''ran''; END';
+            CREATE FUNCTION public.format(text, text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''ran''; END';
+            CREATE FUNCTION public.format(text, name) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''ran''; END'
+        """)
+        alembic(empty, "upgrade", "head")
+        connection.execute("GRANT ALL ON users TO authenticated")
+        promote = f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'"
+        assert attempt(connection, MEMBER, promote, {}) == "guard"
+        assert attempt(connection, SERVICE, promote, {}) == "grant"
+        alembic(empty, "downgrade", "base")
+
+
+def test_a_planted_version_table_is_not_used(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        with pytest.raises(SystemExit, match="is there already, empty and of somebody else's making"):
+            alembic(empty, "upgrade", "head")
+        assert connection.execute("SELECT to_regnamespace('chatbot_private')").fetchone() == (None,)
+        connection.execute("DROP TABLE alembic_version")
+        settle(connection, PLAIN)
+        alembic(empty, "upgrade", "head")
+        connection.execute("ALTER TABLE alembic_version OWNER TO authenticated")
+        with pytest.raises(SystemExit, match="holds revision 010 of another project"):
+            alembic(empty, "downgrade", "base")
+
+
+def test_default_privileges_of_other_roles_open_nothing_of_ours(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute("DROP ROLE IF EXISTS web; CREATE ROLE web")
+        for kind in ("TABLES", "SCHEMAS"):
+            connection.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO web")
+        alembic(empty, "upgrade", "head")
+        for statement in (
+            "TRUNCATE chatbots CASCADE",
+            "UPDATE chatbots SET created_at = now()",
+            "TABLE published_chatbots",
+        ):
+            assert attempt(connection, Who("web"), statement, {}) == "grant"
+        for schema in ("chatbot_compat", "chatbot_private"):
+            assert attempt(connection, Who("web"), f"CREATE TABLE {schema}.users ()", {}) == "grant"
+        connection.execute("DROP OWNED BY web; DROP ROLE web")
+
+
+def test_a_cascade_does_not_pass_the_guard(empty: URL) -> None:
+    """It writes users as their owner, for a client who may write the table that the key references."""
+    with connect(empty) as connection:
+        settle(connection, SUPABASE)
+        connection.execute("""
+            CREATE TABLE teams (tenant_id uuid, id uuid DEFAULT gen_random_uuid() UNIQUE, PRIMARY KEY (tenant_id, id));
+            INSERT INTO teams (tenant_id) SELECT id FROM tenants;
+            ALTER TABLE users ADD COLUMN team_id uuid;
+            UPDATE users SET team_id = teams.id FROM teams WHERE teams.tenant_id = users.tenant_id;
+            ALTER TABLE users ADD CONSTRAINT own_team FOREIGN KEY (tenant_id, team_id) REFERENCES teams
+                ON UPDATE CASCADE;
+            REVOKE ALL ON users FROM authenticated;
+            GRANT SELECT ON users TO authenticated
+        """)
+        with database_url(empty):
+            warnings = preflight().steps[0].warnings
+        assert any("Foreign key own_team of users follows public.teams, where anon, auth" in line for line in warnings)
+        alembic(empty, "upgrade", "head")
+        move = f"UPDATE teams SET tenant_id = '{GLOBEX}' WHERE tenant_id = '{ACME}'"
+        assert attempt(connection, MEMBER, move, {}) == "guard"
+        assert attempt(connection, SERVICE, move, {}) == 1
+        assert attempt(connection, OWNER, move, {}) == 1
+
+
+def test_the_owners_functions_pass_the_guard(empty: URL) -> None:
+    """SECURITY DEFINER functions are how a platform changes what clients may not."""
+    with connect(empty) as connection:
+        settle(connection, SUPABASE)
+        connection.execute("""
+            CREATE FUNCTION leave() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+                AS 'BEGIN UPDATE public.users SET is_active = false WHERE id = auth.uid(); END';
+            CREATE FUNCTION leave_sql() RETURNS void LANGUAGE sql SECURITY DEFINER
+                AS 'UPDATE public.users SET is_active = false WHERE id = auth.uid()'
+        """)
+        alembic(empty, "upgrade", "head")
+        for function in ("leave", "leave_sql"):
+            assert attempt(connection, MEMBER, f"SELECT {function}()", {}) == 1
+
+
+def test_strings_mean_the_same_whatever_the_database_says(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute(ROLES + ";" + PLAIN)
+        connection.execute("ALTER TABLE users ALTER COLUMN tenant_id DROP NOT NULL")
+        connection.execute(f"ALTER DATABASE {empty.database} SET standard_conforming_strings = off")
+        refused(empty, "users.tenant_id may be NULL")
+        connection.execute(f"ALTER DATABASE {empty.database} RESET standard_conforming_strings")

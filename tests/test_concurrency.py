@@ -268,6 +268,23 @@ def test_a_step_that_lasts_shows_how_far_it_is(
     assert ("INFO    idx_users_role" in told) is not terminal  # a bar there, a line elsewhere
 
 
+def test_no_timeout_of_the_database_ends_a_run(baseline: URL) -> None:
+    """Of those that hosted platforms set: one of 1 ms would end any statement, transaction or idle session."""
+    with connect(baseline) as connection:
+        names = connection.execute("SELECT name FROM pg_settings WHERE name ~ '(statement|transaction)_timeout$'")
+        for (name,) in names.fetchall():
+            connection.execute(f"ALTER DATABASE {baseline.database} SET {name} = 1000")
+    with connect(baseline) as connection:
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class")
+        for name in ("transaction_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(f"SELECT set_config('{name}', '0', false) FROM pg_settings WHERE name = '{name}'")
+        release = threading.Timer(3, connection.rollback)
+        release.start()
+        alembic(baseline, "upgrade", "head")
+        release.join()
+
+
 def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:
     with started(baseline, "upgrade", "head") as upgrade:
         read_until(upgrade, "trying again in")

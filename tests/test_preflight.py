@@ -121,13 +121,64 @@ def test_warns_of_what_weakens_or_breaks(adoptable: URL) -> None:
             CREATE TRIGGER react BEFORE INSERT ON feedback FOR EACH ROW WHEN (false) EXECUTE FUNCTION react()
         """)
     warnings = {step.revision: step.warnings for step in looked_at(adoptable).steps}
-    assert [line.partition(" names")[0] for line in warnings["010"]] == ["Function last_words()", "Function react()"]
+    functions = [line.partition(" names")[0] for line in warnings["010"]]
+    assert functions == ["Function public.last_words()", "Function public.react()"]
     assert warnings["006"] == [
         "Row security is off on messages, which anon, authenticated may use: every tenant's rows are open to them",
         "anon, authenticated may insert into users, also after deleting their own row: have its policy fix id and"
         " tenant_id, or people choose their tenant",
         "anon, authenticated hold TRIGGER or TRUNCATE on conversations, feedback, messages, tenants, users, which row"
         " security does not limit: REVOKE them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "change", "warning"),
+    [
+        (
+            "006",
+            "CREATE VIEW profiles AS SELECT id, tenant_id, email, is_active FROM users",
+            "anon, authenticated may insert into users through view public.profiles, as its owner",
+        ),
+        ("006", "CREATE RULE quiet AS ON UPDATE TO conversations WHERE false DO INSTEAD NOTHING", "Rules rewrite"),
+        ("006", "GRANT CREATE ON SCHEMA public TO PUBLIC", "Everybody may create objects in schema public"),
+        ("006", "ALTER TABLE users OWNER TO pg_monitor", "users belongs to pg_monitor, and chatbots will belong to"),
+        (
+            "008",
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN INSERT INTO kept SELECT OLD.*; RETURN NULL; END';"
+            " CREATE TRIGGER keep AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION keep()",
+            "Function public.keep() takes whole rows of users",
+        ),
+        (
+            "009",
+            "CREATE FUNCTION latest() RETURNS conversations LANGUAGE sql AS 'SELECT * FROM conversations LIMIT 1'",
+            "Function public.latest() takes whole rows of conversations",
+        ),
+    ],
+)
+def test_warns_of(adoptable: URL, revision: str, change: str, warning: str) -> None:
+    assert not any(warning in line for step in looked_at(adoptable).steps for line in step.warnings)
+    with connect(adoptable) as connection:
+        connection.execute(change)
+    warnings = {step.revision: step.warnings for step in looked_at(adoptable).steps}
+    assert any(warning in line for line in warnings[revision])
+
+
+def test_warns_of_tables_that_it_does_not_see(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute("CREATE SCHEMA app; SET search_path = app;" + PLAIN)
+    assert any("Schema app has tables" in line for line in looked_at(empty).steps[0].warnings)
+
+
+def test_a_client_past_row_security_does_not_fit(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute(ROLES)
+        connection.execute("ALTER ROLE authenticated BYPASSRLS")
+        obstacles = looked_at(empty).obstacles
+        connection.execute("ALTER ROLE authenticated NOBYPASSRLS")
+    assert obstacles == [
+        ("Role authenticated is past row security", "ALTER ROLE authenticated NOSUPERUSER NOBYPASSRLS")
     ]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import URL
 
 from app.embedded import Server
 from tests.people import ACME, ACME_MEMBER, ADMIN, ANONYMOUS, MEMBER, SERVICE, populate
+from tests.platforms import PLAIN, settle
 from tests.tools import PROJECT, alembic, attempt, catalog, connect, dump, rows, run, url_of
 
 STEPS = [("base", "006"), ("006", "007"), ("007", "008"), ("008", "009"), ("009", "010")]
@@ -222,6 +223,20 @@ def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: 
         if command == "upgrade":
             with connect(empty) as connection, connect(head) as plain:
                 assert catalog(connection) == catalog(plain)
+
+
+def test_offline_script_stops_at_what_does_not_fit(server: Server, empty: URL) -> None:
+    """Also in a psql that would go on after an error: an old admin would become an admin of chatbots."""
+    script = run("alembic", "upgrade", "base:head", "--sql").stdout
+    with connect(empty) as connection:
+        settle(connection, PLAIN + "; ALTER TABLE users ADD COLUMN role text DEFAULT 'admin'")
+        before = catalog(connection)
+        target = empty.set(drivername="postgresql").render_as_string(hide_password=False)
+        psql = [str(server.binaries / "psql"), "-qX", target]
+        done = subprocess.run(psql, input=script, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "users has a column role of its own" in done.stderr
+        assert catalog(connection) == before
 
 
 @pytest.mark.parametrize("autogenerate", [False, True], ids=["empty", "autogenerate"])

@@ -19,7 +19,7 @@ def upgrade() -> None:
     op.execute("ALTER TABLE public.feedback RENAME COLUMN comment TO notes")
     op.execute("CREATE SCHEMA chatbot_compat")
     op.execute("COMMENT ON SCHEMA chatbot_compat IS 'Names that the previous version of the application knows'")
-    op.execute("REVOKE ALL ON SCHEMA chatbot_compat FROM anon, authenticated, service_role")
+    close_schema()
     op.execute("GRANT USAGE ON SCHEMA chatbot_compat TO PUBLIC")  # there is nothing in it but the view
     create_view()
     grant_what_feedback_grants()
@@ -30,6 +30,24 @@ def downgrade() -> None:
     op.execute("DROP VIEW IF EXISTS chatbot_compat.feedback")
     op.execute("DROP SCHEMA IF EXISTS chatbot_compat")
     op.execute("ALTER TABLE public.feedback RENAME COLUMN notes TO comment")
+
+
+def close_schema() -> None:
+    op.execute("""
+        DO $$
+        DECLARE
+            grantee text;
+        BEGIN
+            FOR grantee IN  -- those to whom default privileges opened it
+                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_namespace, aclexplode(nspacl) AS acl
+                WHERE pg_namespace.oid = 'chatbot_compat'::regnamespace AND acl.grantee <> nspowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON SCHEMA chatbot_compat FROM %s', grantee);
+            END LOOP;
+        END
+        $$
+    """)
 
 
 def create_view() -> None:
@@ -52,7 +70,8 @@ def create_view() -> None:
 
 
 def grant_what_feedback_grants() -> None:
-    op.execute("REVOKE ALL ON TABLE chatbot_compat.feedback FROM PUBLIC, anon, authenticated, service_role")
+    # Its owner may be another role than ours. What default privileges gave others on the view opens nothing: row
+    # security and the grants of feedback are asked as well.
     op.execute("""
         DO $$
         DECLARE
@@ -61,8 +80,8 @@ def grant_what_feedback_grants() -> None:
         BEGIN
             FOR privilege, grantee IN
                 SELECT privilege_type, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-                FROM pg_class, aclexplode(relacl) AS acl
-                WHERE pg_class.oid = 'public.feedback'::regclass AND acl.grantee <> relowner
+                FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner))) AS acl
+                WHERE pg_class.oid = 'public.feedback'::regclass AND acl.grantee <> current_user::regrole
                     AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
                 UNION ALL
                 SELECT format('%s (%s)', privilege_type, string_agg(
@@ -79,10 +98,16 @@ def grant_what_feedback_grants() -> None:
     """)
 
 
-OBSTACLES = """
+OBSTACLES = r"""
     SELECT 'feedback has a column notes of its own', 'rename it: comment is renamed to notes'
     FROM pg_attribute
     WHERE attrelid = to_regclass('public.feedback') AND attname = 'notes' AND NOT attisdropped
+    UNION ALL
+    SELECT format('Trigger %s of feedback is given the column name comment, and would fail each write', tgname),
+        'drop it, or have it do without'
+    FROM pg_trigger
+    WHERE tgrelid = to_regclass('public.feedback')
+        AND 'comment' = ANY (string_to_array(encode(tgargs, 'escape'), '\000'))
     UNION ALL
     SELECT 'Schema chatbot_compat exists already', 'rename it: this package keeps old names under that name'
     WHERE to_regnamespace('chatbot_compat') IS NOT NULL
@@ -93,7 +118,8 @@ WARNINGS = r"""
     SELECT format('Function %s names comment of feedback: see that it knows notes when this revision runs, or it fails',
         pg_proc.oid::regprocedure)
     FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-    WHERE nspname !~ '^(pg_|information_schema$|chatbot_)' AND prosqlbody IS NULL AND prosrc ~* '\mcomment\M'
+    WHERE nspname !~ '^(pg_|information_schema$|chatbot_(private|compat)$)' AND prosqlbody IS NULL
+        AND prosrc ~* '\mcomment\M'
         AND (prosrc ~* '\mfeedback\M' OR EXISTS (
             SELECT FROM pg_trigger WHERE tgfoid = pg_proc.oid AND tgrelid = to_regclass('public.feedback')
         ))

@@ -24,6 +24,7 @@ from app.errors import SetupError
 from app.migration.adoption import TABLES
 from app.migration.steps import stated, union
 from app.migration.version_table import half_done_step
+from app.migration.watching import SAFE_PATH
 
 SETTINGS = Path(__file__).resolve().parents[2] / "alembic.ini"
 BUILDS = re.compile(
@@ -83,6 +84,7 @@ def preflight() -> Preflight:
     def look(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
         assert context.connection is not None  # noqa: S101 - not offline
         context.connection.execute(text("SET TRANSACTION READ ONLY"))
+        context.connection.execute(SAFE_PATH)
         found.append(judge(script, heads, context.connection, context.version_table))
         return []
 
