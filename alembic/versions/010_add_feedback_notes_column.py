@@ -4,7 +4,7 @@ What: the rename; schema chatbot_compat with a view feedback that still calls th
 version of the application while it is rolled over: it puts chatbot_compat first in its search_path. Whoever may use
 feedback may use the view.
 Locks: ACCESS EXCLUSIVE on feedback for milliseconds; no row is touched.
-Downgrade: the same lock; loses nothing.
+Downgrade: the same lock, and one on the view; loses nothing.
 """
 
 from alembic import op
@@ -26,6 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    lock_view_and_table()
     # Whoever needs the view no more may have dropped it, with its schema.
     op.execute("DROP VIEW IF EXISTS chatbot_compat.feedback")
     op.execute("DROP SCHEMA IF EXISTS chatbot_compat")
@@ -93,6 +94,26 @@ def grant_what_feedback_grants() -> None:
             LOOP
                 EXECUTE format('GRANT %s ON TABLE chatbot_compat.feedback TO %s', privilege, grantee);
             END LOOP;
+        END
+        $$
+    """)
+
+
+def lock_view_and_table() -> None:
+    # The view first and feedback in the same statement, as those do who read through it. Who holds feedback already (by
+    # a deletion that cascades to it) and then asks for the view waits in a circle with us. Each of our two waits ends
+    # after a third of deadlock_timeout, so that we fail and are tried again before the other one is told of a deadlock.
+    op.execute("""
+        DO $$
+        BEGIN
+            IF to_regclass('chatbot_compat.feedback') IS NOT NULL THEN
+                PERFORM set_config('lock_timeout', (
+                    SELECT min(setting::integer / CASE name WHEN 'deadlock_timeout' THEN 3 ELSE 1 END)
+                    FROM pg_settings
+                    WHERE name IN ('lock_timeout', 'deadlock_timeout') AND setting <> '0'
+                )::text, true);
+                LOCK TABLE chatbot_compat.feedback IN ACCESS EXCLUSIVE MODE;
+            END IF;
         END
         $$
     """)
