@@ -42,7 +42,8 @@ DOWNGRADES = {
 }
 
 TRACE = """
-    INSERT INTO public.lock_trace SELECT txid_current(), relname, mode FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+    INSERT INTO public.lock_trace SELECT txid_current(), relname, mode
+    FROM pg_locks JOIN pg_class ON pg_class.oid = relation
     WHERE pid = pg_backend_pid() AND relnamespace = 'public'::regnamespace AND relkind = 'r';
     INSERT INTO public.not_valid_trace SELECT conname FROM pg_constraint WHERE NOT convalidated
 """

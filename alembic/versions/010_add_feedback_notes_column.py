@@ -71,14 +71,20 @@ def create_view() -> None:
 
 
 def grant_what_feedback_grants() -> None:
-    # Its owner may be another role than ours. What default privileges gave others on the view opens nothing: row
-    # security and the grants of feedback are asked as well.
+    # And nothing that default privileges gave. The owner of feedback may be another role than ours.
     op.execute("""
         DO $$
         DECLARE
             privilege text;
             grantee text;
         BEGIN
+            FOR grantee IN
+                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_class, aclexplode(relacl) AS acl
+                WHERE pg_class.oid = 'chatbot_compat.feedback'::regclass AND acl.grantee <> relowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON TABLE chatbot_compat.feedback FROM %s', grantee);
+            END LOOP;
             FOR privilege, grantee IN
                 SELECT privilege_type, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
                 FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner))) AS acl

@@ -32,10 +32,14 @@ NO_TIMEOUTS = """
     WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')
 """
 FIRST_LOCK_TIMEOUT = 50  # milliseconds that the first try waits for a lock; the next ones twice as long each
+# In a deadlock, whoever has waited for deadlock_timeout fails: it is us who give up before.
 SHORTEN_LOCK_TIMEOUT = text("""
-    SELECT set_config(name, CASE setting WHEN '0' THEN setting ELSE least(setting::int, :now)::text END, false)
-    FROM (SELECT setting FROM pg_settings WHERE name = 'lock_timeout') AS longest,
-        unnest(ARRAY['lock_timeout', 'chatbots.lock_timeout']) AS name
+    SELECT set_config(name, least(nullif(given, 0), patient * 9 / 10, :now)::text, false)
+    FROM (
+        SELECT max(setting::int) FILTER (WHERE name = 'lock_timeout'),
+            max(setting::int) FILTER (WHERE name = 'deadlock_timeout')
+        FROM pg_settings WHERE name IN ('lock_timeout', 'deadlock_timeout')
+    ) AS settings (given, patient), unnest(ARRAY['lock_timeout', 'chatbots.lock_timeout']) AS name
 """)
 
 

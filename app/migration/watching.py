@@ -34,7 +34,7 @@ BLOCKERS = text("""
     ORDER BY pid
 """)
 INDEX = text("""
-    SELECT index_relid::regclass::text, phase,
+    SELECT (SELECT relname FROM pg_class WHERE oid = index_relid), phase,
         CASE WHEN blocks_total > 0 THEN blocks_done::float / blocks_total
             WHEN tuples_total > 0 THEN tuples_done::float / tuples_total
             WHEN lockers_total > 0 THEN lockers_done::float / lockers_total END
