@@ -200,7 +200,7 @@ def test_the_bound_counts_from_the_statement_that_fails(baseline: URL) -> None:
 
 
 def test_the_first_tries_wait_less(baseline: URL, reader: Connection) -> None:
-    """Everybody else waits behind a lock that is waited for; and no wait lasts as long as PostgreSQL's for a deadlock."""
+    """Everybody else waits behind a lock that is waited for. No wait is as long as PostgreSQL's for a deadlock."""
     engine = create_engine(baseline, poolclass=NullPool)
     found = []
     for longest in ("1s", "100ms", "0"):
