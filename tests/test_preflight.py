@@ -42,6 +42,17 @@ def test_says_what_each_step_would_do(adoptable: URL) -> None:
     assert [step.revision for step in looked_at(adoptable).steps] == ["006", "007", "008", "009", "010"]
 
 
+def test_of_an_empty_database_all_is_made(empty: URL) -> None:
+    found = looked_at(empty)
+    assert found.situation == "Empty: the platform's tables would be made."
+    assert found.obstacles == []
+    assert [line for step in found.steps for line in step.warnings] == []
+    assert found.steps[2].work[:2] == [
+        "checks no row yet of users (users_role_check)",
+        "builds idx_users_role, empty at first",
+    ]
+
+
 def test_touches_nothing_and_waits_for_nobody(adoptable: URL) -> None:
     with connect(adoptable) as connection, connect(adoptable) as busy:
         before = catalog(connection)

@@ -160,8 +160,10 @@ def statements(revision: Script) -> str:
 
 def count(connection: Connection, relation: str) -> str:
     """About how many rows a table has."""
-    rows = connection.scalar(ROWS, {"relation": relation})
-    return "an unknown number of rows (ANALYZE it)" if rows is None else f"about {rows:,} rows"
+    found = connection.execute(ROWS, {"relation": relation}).one_or_none()
+    if found is None:
+        return "no row yet"  # the table comes with an earlier step
+    return "an unknown number of rows (ANALYZE it)" if found[0] is None else f"about {found[0]:,} rows"
 
 
 def size(connection: Connection, relation: str, columns: str, predicate: str) -> str:
