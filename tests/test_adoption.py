@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from psycopg import Connection
-from sqlalchemy import URL
+from sqlalchemy import URL, Engine, event
 
 from app.embedded import Server
 from app.migration.preflight import preflight
@@ -551,3 +551,26 @@ def test_strings_mean_the_same_whatever_the_database_says(empty: URL) -> None:
         connection.execute(f"ALTER DATABASE {empty.database} SET standard_conforming_strings = off")
         refused(empty, "users.tenant_id may be NULL")
         connection.execute(f"ALTER DATABASE {empty.database} RESET standard_conforming_strings")
+
+
+def test_chatbots_that_are_planted_in_the_midst_of_a_step_are_not_taken_over(empty: URL) -> None:
+    """After the step was judged, by whoever may create tables in public: their owner would read every tenant's."""
+    alembic(empty, "upgrade", "006")
+    planted = """
+        CREATE TABLE chatbots (id uuid PRIMARY KEY, tenant_id uuid, created_by uuid, name varchar(255),
+            description text, system_prompt text, model varchar(100), temperature double precision, max_tokens integer,
+            settings jsonb, is_published boolean, created_at timestamptz, updated_at timestamptz);
+        ALTER TABLE chatbots OWNER TO authenticated
+    """
+
+    def plant(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "CREATE TABLE IF NOT EXISTS public.chatbots" in statement:
+            with connect(empty) as connection:
+                connection.execute(planted)
+
+    event.listen(Engine, "before_cursor_execute", plant)
+    try:
+        with pytest.raises(SystemExit, match="Somebody else has made chatbots"):
+            alembic(empty, "upgrade", "head")
+    finally:
+        event.remove(Engine, "before_cursor_execute", plant)
