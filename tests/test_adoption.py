@@ -265,6 +265,11 @@ REFUSED = {
         "users has a column role of its own.*Constraint users_role_check of users exists already",
     ),
     "own-chatbots": ("CREATE TABLE chatbots (id uuid PRIMARY KEY)", "chatbots exists already: rename or drop it"),
+    "own-chatbots-with-a-trigger": (
+        "CREATE TABLE chatbots (id uuid PRIMARY KEY); CREATE TRIGGER own BEFORE UPDATE ON chatbots FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "chatbots exists already: rename or drop it",
+    ),
     "own-published-chatbots": ("CREATE VIEW published_chatbots AS SELECT 1 AS id", "published_chatbots exists already"),
     "own-chatbot-id": (
         "ALTER TABLE conversations ADD COLUMN chatbot_id uuid",
