@@ -60,7 +60,6 @@ def is_a_finding(table: str, op: ops.MigrateOperation) -> bool:
         case ops.AddColumnOp():  # one that the models read
             return True
         case ops.AlterColumnOp() if (table, op.column_name) in RELIED_ON:
-            op.modify_server_default, op.modify_comment = False, False
             return op.modify_type is not None or op.modify_nullable is not None
         case ops.AlterColumnOp():
             columns = [op.column_name]
