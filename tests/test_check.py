@@ -18,6 +18,7 @@ def test_is_clean_at_head(head: URL) -> None:
     [
         pytest.param("ALTER TABLE chatbots DROP COLUMN max_tokens CASCADE", "max_tokens", id="column-dropped"),
         pytest.param("ALTER TABLE chatbots ADD COLUMN mood text", "mood", id="column-added"),
+        pytest.param("CREATE TABLE own (id integer)", "remove_table.*own", id="table-added"),
         pytest.param(
             "ALTER TABLE messages ALTER COLUMN content TYPE varchar(9)", "modify_type.*content", id="column-type"
         ),
