@@ -34,6 +34,7 @@ REMEDIES = {
     "42809": "change what PostgreSQL names, and run the same command again",
     "40P01": "run the same command again, which goes on where this one stopped",
     "53100": "free space on the server's disk; run the same command again, which goes on where this one stopped",
+    "P0001": "the database's own code refuses it; change that, and run the same command again",
     "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
 }
 
@@ -187,7 +188,8 @@ def explain(error: BaseException | None) -> str | None:
         return explain_refused_connection(str(error))
     if error.sqlstate == "55000" and error.diag.message_hint is None:
         return error.diag.message_primary  # ours: it has the remedies in it
-    remedy = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else REMEDIES.get(error.sqlstate or "")
+    hint = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else None
+    remedy = hint or REMEDIES.get(error.sqlstate or "")
     detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
     return f"{error.diag.message_primary}{detail}: {remedy}." if remedy else None
 

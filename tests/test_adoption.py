@@ -83,6 +83,14 @@ def test_downgrade_keeps_what_was_written_meanwhile(platform: URL) -> None:
     assert {name.partition(".")[0] for name in kept} >= {"tenants", "users", "conversations", "messages", "feedback"}
 
 
+def test_check_takes_a_domain_for_its_type(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute(f"CREATE DOMAIN key AS uuid; CREATE DOMAIN flag AS boolean; {ROLES};")
+        connection.execute(PLAIN.replace("id uuid", "id key").replace("is_active boolean", "is_active flag"))
+    alembic(empty, "upgrade", "head")
+    alembic(empty, "check")
+
+
 def test_check_finds_nothing_of_theirs(platform: URL) -> None:
     for command in (("upgrade", "head"), ("check",), ("downgrade", "006"), ("upgrade", "head"), ("check",)):
         done = run("alembic", *command, url=platform)
@@ -99,6 +107,7 @@ def test_check_finds_nothing_of_theirs(platform: URL) -> None:
         pytest.param("ALTER TABLE users ALTER COLUMN tenant_id DROP NOT NULL", "tenant_id", id="tenant-of-users"),
         pytest.param("ALTER TABLE conversations ALTER COLUMN tenant_id DROP NOT NULL", "tenant_id", id="tenant"),
         pytest.param("ALTER TABLE users ALTER COLUMN is_active DROP NOT NULL", "is_active", id="is-active"),
+        pytest.param("ALTER TABLE messages ALTER COLUMN id TYPE text", "'messages', 'id'", id="type-relied-on"),
         pytest.param("ALTER TABLE messages DROP COLUMN content", "content", id="column-that-models-read"),
         pytest.param(
             "ALTER TABLE conversations DROP CONSTRAINT conversations_tenant_id_chatbot_id_fkey",

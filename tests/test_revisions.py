@@ -122,6 +122,16 @@ def test_a_half_done_step_is_finished_before_another_begins(
         assert catalog(connection) == finished
 
 
+def test_an_error_of_the_platforms_own_is_told_in_a_sentence(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute(STOP_AT_LAST_PART.replace(" USING HINT = 'run the same command again'", ""))
+        connection.execute("ALTER EVENT TRIGGER stop DISABLE")
+        alembic(empty, "upgrade", "007")
+        connection.execute("ALTER EVENT TRIGGER stop ENABLE")
+        with pytest.raises(SystemExit, match="Error: Stopped: the database's own code refuses it"):
+            alembic(empty, "downgrade", "006")
+
+
 def test_a_step_that_failed_as_a_whole_leaves_the_way_free(empty: URL) -> None:
     alembic(empty, "upgrade", "009")
     with connect(empty) as reader:
