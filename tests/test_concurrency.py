@@ -293,6 +293,14 @@ def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:
         assert upgrade.wait(timeout=60) == 0
 
 
+def answers(url: URL) -> bool:
+    try:
+        connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @pytest.fixture
 def pooler(server: Server, baseline: URL) -> Iterator[URL]:
     """The baseline through PgBouncer in transaction mode."""
@@ -317,9 +325,11 @@ def pooler(server: Server, baseline: URL) -> Iterator[URL]:
     settings.chmod(0o644)
     user = server_user().pw_uid if os.geteuid() == 0 else None
     with subprocess.Popen([program, "-q", settings], user=user, stdout=subprocess.DEVNULL) as process:
-        while not (home / ".s.PGSQL.6543").exists():
+        through = baseline.set(query={"host": str(home), "port": "6543"})
+        while not answers(through):
             assert process.poll() is None
-        yield baseline.set(query={"host": str(home), "port": "6543"})
+            time.sleep(0.01)
+        yield through
         process.terminate()
     shutil.rmtree(home)
 
