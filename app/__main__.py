@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from app import database
 from app.errors import SetupError
-from app.migration import preflight
 from app.models import User
 from app.seed import seed as seed_samples
 
@@ -45,6 +44,8 @@ def seed(
 @verbs.command(name="preflight", epilog="Example: DATABASE_URL=postgresql://... python -m app preflight")
 def look_before_upgrade() -> None:
     """Say whether `alembic upgrade head` would go through, and what it would do. Touches nothing."""
+    from app.migration import preflight  # noqa: PLC0415 - Alembic takes its time, which the other verbs need not spend
+
     try:
         found = preflight.preflight()
     except SetupError as error:
