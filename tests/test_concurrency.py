@@ -269,7 +269,7 @@ def test_a_step_that_lasts_shows_how_far_it_is(
 
 
 def test_no_timeout_of_the_database_ends_a_run(baseline: URL) -> None:
-    """Of those that hosted platforms set: one of 1 ms would end any statement, transaction or idle session."""
+    """Of those that hosted platforms set: a second of each is less than this upgrade has to wait."""
     with connect(baseline) as connection:
         names = connection.execute("SELECT name FROM pg_settings WHERE name ~ '(statement|transaction)_timeout$'")
         for (name,) in names.fetchall():

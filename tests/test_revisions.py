@@ -11,7 +11,7 @@ from sqlalchemy import URL
 from app.embedded import Server
 from tests.people import ACME, ACME_MEMBER, ADMIN, ANONYMOUS, MEMBER, SERVICE, populate
 from tests.platforms import PLAIN, settle
-from tests.tools import PROJECT, alembic, attempt, catalog, connect, dump, rows, run, url_of
+from tests.tools import PROJECT, alembic, attempt, catalog, connect, dump, libpq_url, rows, run, url_of
 
 STEPS = [("base", "006"), ("006", "007"), ("007", "008"), ("008", "009"), ("009", "010")]
 
@@ -218,7 +218,6 @@ def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: 
         script = run("alembic", command, revisions, "--sql")
         assert script.returncode == 0, script.stderr
         (tmp_path / "script.sql").write_text(script.stdout)
-        target = empty.set(drivername="postgresql").render_as_string(hide_password=False)
         psql = [
             str(server.binaries / "psql"),
             "-qX",
@@ -226,7 +225,7 @@ def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: 
             "ON_ERROR_STOP=1",
             "-f",
             str(tmp_path / "script.sql"),
-            target,
+            libpq_url(empty),
         ]
         done = subprocess.run(psql, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -241,8 +240,7 @@ def test_offline_script_stops_at_what_does_not_fit(server: Server, empty: URL) -
     with connect(empty) as connection:
         settle(connection, PLAIN + "; ALTER TABLE users ADD COLUMN role text DEFAULT 'admin'")
         before = catalog(connection)
-        target = empty.set(drivername="postgresql").render_as_string(hide_password=False)
-        psql = [str(server.binaries / "psql"), "-qX", target]
+        psql = [str(server.binaries / "psql"), "-qX", libpq_url(empty)]
         done = subprocess.run(psql, input=script, capture_output=True, text=True, check=False)
         assert done.returncode != 0
         assert "users has a column role of its own" in done.stderr

@@ -48,9 +48,14 @@ def run(*command: str | Path, url: URL | str | None = None, cwd: Path = PROJECT)
     )
 
 
+def libpq_url(url: URL) -> str:
+    """The URL as psycopg, psql and pg_dump take it."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def connect(url: URL) -> Connection:
     """A psycopg connection, in autocommit mode."""
-    return psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True)
+    return psycopg.connect(libpq_url(url), autocommit=True)
 
 
 def url_of(connection: Connection) -> URL:
@@ -102,9 +107,8 @@ def catalog(connection: Connection) -> list[str]:
 
 def dump(binaries: Path, url: URL, *options: str, schema_only: bool = True) -> str:
     """What `pg_dump` prints, without the version table and the random key of its restrict lines."""
-    target = url.set(drivername="postgresql").render_as_string(hide_password=False)
     only = ["--schema-only"] if schema_only else []
-    command = [str(binaries / "pg_dump"), *only, "--exclude-table=public.alembic_version", *options, target]
+    command = [str(binaries / "pg_dump"), *only, "--exclude-table=public.alembic_version", *options, libpq_url(url)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return "\n".join(line for line in printed.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
 

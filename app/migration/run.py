@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from app.errors import SetupError
 from app.migration.concurrency import one_at_a_time, with_retries
+from app.migration.watching import SEARCH_PATH
 
 log = logging.getLogger("alembic")
 OLDEST_SUPPORTED = 15  # PostgreSQL's major version: security_invoker views, ON DELETE SET NULL (column)
@@ -22,7 +23,7 @@ CONFIGURATION: dict[str, Any] = {  # of Alembic's context
 }
 SESSION_SETTINGS = {
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
-    "search_path": "pg_catalog, pg_temp",  # nobody's functions or operators are taken for PostgreSQL's
+    "search_path": SEARCH_PATH,
     "standard_conforming_strings": "on",  # what a backslash in the revisions means
     "application_name": "alembic",  # whom others see waiting, or wait for
 }

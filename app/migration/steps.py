@@ -12,7 +12,7 @@ well as online, and by `python -m app preflight`:
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -100,7 +100,7 @@ def begin_step(context: MigrationContext, step: RevisionStep) -> None:
         context.execute(note_step(context.version_table, command_of(step)))
 
 
-def finish_step(context: MigrationContext, heads: Iterable[str]) -> None:
+def finish_step(context: MigrationContext, heads: Collection[str]) -> None:
     """In a step's last transaction: take its note back, keep clients off the version table, tell PostgREST to look.
 
     Args:
@@ -123,8 +123,8 @@ def stated(revision: Script, name: str) -> str | None:
 
 def union(queries: Iterable[str | None]) -> str | None:
     """One query for the rows of several, of reason and remedy, in their order."""
-    stated = [f"SELECT * FROM ({query}) AS stated (reason, remedy)" for query in queries if query is not None]
-    return " UNION ALL ".join(stated) or None
+    selects = [f"SELECT * FROM ({query}) AS stated (reason, remedy)" for query in queries if query is not None]
+    return " UNION ALL ".join(selects) or None
 
 
 def require_no_obstacles(context: MigrationContext, steps: Iterable[RevisionStep], outcome: str) -> None:

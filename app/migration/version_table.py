@@ -7,6 +7,13 @@ from sqlalchemy import Connection, text
 
 from app.errors import SetupError
 
+WHOSE = text("""
+    SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text AS is_new,
+        relowner = nspowner AS has_our_owner
+    FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
+    WHERE pg_class.oid = to_regclass(:name)
+""")
+
 
 def valid_version_table(name: str) -> str:
     """The version table's name, if SQL takes it without quotes.
@@ -42,14 +49,6 @@ def refuse_another_projects(context: MigrationContext, heads: tuple[str, ...]) -
         f"Table {context.version_table} {what}: give this package a version_table of its own in alembic.ini."
         " Nothing was changed."
     )
-
-
-WHOSE = text("""
-    SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text AS is_new,
-        relowner = nspowner AS has_our_owner
-    FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
-    WHERE pg_class.oid = to_regclass(:name)
-""")
 
 
 def half_done_step(connection: Connection, version_table: str) -> str | None:

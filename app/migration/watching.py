@@ -15,7 +15,8 @@ SHORTEST_LOOK = 0.02  # seconds from the begin of a statement to the first look 
 LONGEST_LOOK = 0.25
 LONG_WAIT = 2.0  # seconds after which a wait is told
 
-SAFE_PATH = text("SET search_path = pg_catalog, pg_temp")  # a run's own, see SESSION_SETTINGS
+SEARCH_PATH = "pg_catalog, pg_temp"  # of every session of a run: nobody's objects are taken for PostgreSQL's
+SAFE_PATH = text(f"SET search_path = {SEARCH_PATH}")
 
 # Asked of a waiting process alone: pg_blocking_pids holds up everybody's locks for a moment.
 BLOCKERS = text("""

@@ -25,7 +25,7 @@ from sqlalchemy import URL
 
 from app.embedded import Server, installed_binaries, reachable_binaries
 from tests.conftest import temporary_server
-from tests.tools import alembic, connect, run
+from tests.tools import alembic, connect, libpq_url, run
 
 BASELINES = Path(__file__).with_name("baselines")
 CONNECTIONS = 4
@@ -120,8 +120,7 @@ def felt(change: str, url: URL, make: Callable[[URL], None]) -> Felt:
         """).fetchall()
     over = multiprocessing.Event()
     with multiprocessing.Pool(CONNECTIONS, initializer=share, initargs=(over,)) as pool:
-        target = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        loads = [pool.apply_async(load, (target, talks)) for _ in range(CONNECTIONS)]
+        loads = [pool.apply_async(load, (libpq_url(url), talks)) for _ in range(CONNECTIONS)]
         time.sleep(LEAD)
         begun = time.monotonic()
         make(url)
