@@ -6,7 +6,7 @@ from typing import Any
 from alembic.autogenerate.rewriter import Rewriter
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Boolean, Uuid, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import DOMAIN
 
 # The columns that revisions after 006 add. Their indexes and constraints are ours as well.
@@ -62,7 +62,8 @@ def is_a_finding(table: str, op: ops.MigrateOperation) -> bool:
             return True
         case ops.AlterColumnOp() if (table, op.column_name) in RELIED_ON:
             its = op.existing_type.data_type if isinstance(op.existing_type, DOMAIN) else op.existing_type
-            return not isinstance(its, Uuid | Boolean) or op.modify_nullable is not None
+            changed = op.modify_type is not None and not isinstance(its, type(op.modify_type))
+            return changed or op.modify_nullable is not None
         case ops.AlterColumnOp():
             columns = [op.column_name]
         case ops.CreateIndexOp() | ops.CreateUniqueConstraintOp():
