@@ -1,77 +1,157 @@
-"""Who a session acts for: under row security, every transaction runs as one person.
+"""Who a session or connection acts for: under row security, every transaction runs as one person, or as anonymous.
 
 The identity is what Supabase's API sets as well: the database role, and the token's claims in `request.jwt.claims`.
 Both are local to the transaction, so nothing of them is left on a connection that goes back to its pool, and a
 transaction-mode pooler may stand between.
 
-The person travels as an execution option of the session's engine, and is set where a connection begins a transaction,
-below the session: no statement of the session comes before it, whatever other listeners do or raise, and a
+It travels as an execution option, which a session hands to each connection that it takes, and is set where a connection
+begins a transaction, below the session: no statement comes before it, whatever other listeners do or raise, and a
 `session.connection().commit()` begins the next transaction as the same person.
 """
 
 import json
-from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import UUID
+from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session, SessionTransaction
+
+if TYPE_CHECKING:  # it needs greenlet, which only those have who use it
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 ACTING_AS = "acting_as"  # the execution option
 
 # request.jwt.claim.sub is Supabase's older setting, which its own auth.uid() prefers: a leftover must not beat us.
-BECOME = """
-    SELECT set_config('role', 'authenticated', true),
-        set_config('request.jwt.claims', %s, true),
+BECOME = text("""
+    SELECT set_config('role', :role, true),
+        set_config('request.jwt.claims', :claims, true),
         set_config('request.jwt.claim.sub', '', true)
-"""
+""")
+
+# Transactions of sessions in which a connection is at work.
+connected: WeakSet[SessionTransaction] = WeakSet()
 
 
-def act_as(session: Session, user_id: UUID | str) -> None:
-    """Let a session act for one person in every transaction that it begins from now on.
+class Identity(NamedTuple):
+    """What `BECOME` sets."""
 
-    Call it before the session's first transaction, or between two. The engine's login role must be a member of
-    `authenticated`. Objects that the session loaded before are expunged: they may be another person's.
+    role: str
+    claims: str
+
+
+def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", user_id: UUID | str) -> None:
+    """Act for one person in every transaction from now on, at the price of one round trip each.
+
+    Call it before the first statement; nothing is sent until then. Only a `Connection` may be in a transaction already:
+    then the person acts in the rest of it. The login role must be a member of `authenticated`. Objects that a session
+    has loaded before are expunged, as they may be another person's.
 
     Args:
-        session: bound to one engine.
-        user_id: `users.id` of the person. Whether they exist and are active is for row security to say: if not,
-            they see nothing.
+        target: A session keeps the identity for good, a connection until it is closed.
+        user_id: `users.id` of the person. Whether they exist and are active is for row security to say: if not, they
+            see nothing.
 
     Raises:
         ValueError: `user_id` is no UUID. Nothing was sent.
-        RuntimeError: a transaction is open in which somebody else acts, the login role or another person (adding
-            an object opens one as well); the session is bound to a connection, whose transactions are not its own,
-            or uses two-phase commits, which another role would have to finish. When the next transaction begins:
-            the connection is in autocommit mode, where the identity would be lost without a word.
+        TypeError: `target` is none of the four.
+        RuntimeError: somebody else acts in the open transaction, the login role or another person; a savepoint is
+            open, with which the identity could be rolled back; the session is bound to a connection, whose transactions
+            are not its own; the connection is in autocommit mode, where each statement would run as the login role,
+            or begins a two-phase commit, which the login role would have to finish. The last two show when the next
+            transaction begins, and close the connection.
     """
     try:
         person = user_id if isinstance(user_id, UUID) else UUID(user_id)
-    except ValueError:
+    except (AttributeError, TypeError, ValueError):
         raise ValueError(f"user_id must be a UUID, not {user_id!r}") from None
-    engine = session.get_bind()
-    if not isinstance(engine, Engine):
-        raise RuntimeError("act_as needs a session that is bound to an engine, not to a connection")
-    if session.twophase:
-        raise RuntimeError("act_as does not go with two-phase commits, which the login role would have to finish")
-    current = engine.get_execution_options().get(ACTING_AS)
-    if current == person:
+    assume(target, Identity("authenticated", json.dumps({"role": "authenticated", "sub": str(person)})))
+
+
+def act_as_anonymous(target: "Session | AsyncSession | Connection | AsyncConnection") -> None:
+    """Act for a visitor without a token in every transaction from now on: as `act_as`, with role `anon`.
+
+    Raises:
+        TypeError, RuntimeError: see `act_as`.
+    """
+    assume(target, Identity("anon", json.dumps({"role": "anon"})))
+
+
+def assume(target: object, identity: Identity) -> None:
+    """Give the identity to a session or connection, of either kind."""
+    inner = getattr(target, "sync_session", None) or getattr(target, "sync_connection", target)
+    if isinstance(inner, Session):
+        assume_in_session(inner, identity)
+    elif isinstance(inner, Connection):
+        assume_in_connection(inner, identity, at_once=inner is target)
+    elif inner is None:
+        raise RuntimeError("act_as needs an open connection: await it first")
+    else:
+        kind = type(target).__name__
+        raise TypeError(f"act_as takes a Session, AsyncSession, Connection or AsyncConnection, not a {kind}")
+
+
+def assume_in_session(session: Session, identity: Identity) -> None:
+    """Have the session hand the identity to every connection that it takes."""
+    current = session.execution_options.get(ACTING_AS)
+    if current == identity:
         return
-    if session.in_transaction():
-        raise RuntimeError("act_as comes before a transaction: commit or roll back first, or call it before begin()")
+    if isinstance(session.bind, Connection):
+        raise RuntimeError("act_as needs a session that is bound to an engine, not to a connection")
+    if session.in_transaction() and (
+        current is not None or session.in_nested_transaction() or session.get_transaction() in connected
+    ):
+        raise RuntimeError("act_as comes before a transaction's first statement: commit or roll back first")
     for loaded in list(session.identity_map.values()):
         session.expunge(loaded)
-    session.bind = engine.execution_options(**{ACTING_AS: person})
+    session.execution_options = session.execution_options.union({ACTING_AS: identity})
+
+
+def assume_in_connection(connection: Connection, identity: Identity, at_once: bool) -> None:
+    """Have the connection begin its transactions with the identity, and go on with it in the one that is open."""
+    current = connection.get_execution_options().get(ACTING_AS)
+    if current == identity:
+        return
+    if connection.in_transaction():
+        if current is not None or connection.in_nested_transaction():
+            raise RuntimeError("act_as comes before a transaction, or first in it: commit or roll back first")
+        if not at_once:
+            raise RuntimeError("act_as comes before a transaction; in it: await connection.run_sync(act_as, user_id)")
+        become(connection, identity)
+    connection.execution_options(**{ACTING_AS: identity})
+
+
+def become(connection: Connection, identity: Identity) -> None:
+    """Set role and claims for the connection's transaction, in one round trip."""
+    driver_connection = cast(DBAPIConnection, connection.connection.dbapi_connection)
+    if connection.dialect.detect_autocommit_setting(driver_connection):
+        raise RuntimeError("act_as needs transactions, and the connection is in autocommit mode")
+    connection.execute(BECOME, identity._asdict())
 
 
 @event.listens_for(Engine, "begin")
-def become(connection: Connection) -> None:
-    """Set the person's role and claims for the transaction that a connection begins, in one round trip."""
-    person = connection.get_execution_options().get(ACTING_AS)
-    if person is None:
+def begin(connection: Connection) -> None:
+    """Begin a connection's transaction with its identity, if it has one."""
+    identity = connection.get_execution_options().get(ACTING_AS)
+    if identity is None:
         return
-    pooled = connection.connection
-    if getattr(pooled.driver_connection, "autocommit", False):
-        raise RuntimeError("act_as needs transactions, and the connection is in autocommit mode")
-    claims = json.dumps({"role": "authenticated", "sub": str(person)})
-    with closing(pooled.cursor()) as cursor:
-        cursor.execute(BECOME, (claims,))
+    try:
+        become(connection, identity)
+    except BaseException:
+        connection.close()  # after this SQLAlchemy would send statements without beginning anything
+        raise
+
+
+@event.listens_for(Engine, "begin_twophase")
+def refuse_two_phases(connection: Connection, _: str) -> None:
+    """Refuse a two-phase commit where somebody acts."""
+    if ACTING_AS in connection.get_execution_options():
+        connection.close()
+        raise RuntimeError("act_as does not go with two-phase commits, which the login role would have to finish")
+
+
+@event.listens_for(Session, "after_begin")
+def note_connection(_: Session, transaction: SessionTransaction, __: Connection) -> None:
+    """Note that a connection is at work in a session's transaction."""
+    connected.add(transaction)

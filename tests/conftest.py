@@ -12,12 +12,12 @@ import pytest
 from psycopg import Connection
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
-from tests.people import Who, crowd, populate
-from tests.tools import alembic, attempt, connect, url_of
+from tests.people import LOGIN_ROLES, Who, crowd, populate
+from tests.tools import Counted, alembic, attempt, connect, url_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -108,6 +108,7 @@ def upgrade(url: URL) -> None:
 def add_people(url: URL) -> None:
     with connect(url) as connection:
         populate(connection)
+        connection.execute(LOGIN_ROLES)
 
 
 def add_crowd(url: URL) -> None:
@@ -151,6 +152,16 @@ def session(platform: Connection) -> Iterator[Session]:
 def people_database(host: Host, people_template: NoopExecutor) -> URL:
     """A database at head with the rows of tests.people, shared by all: leave nothing of what you do."""
     return host.url(people_template.template_dbname)
+
+
+@pytest.fixture
+def application(people_database: URL) -> Iterator[Engine]:
+    """One connection to people_database, as the README's login role: NOINHERIT, with no rights of its own."""
+    url = people_database.set(username="application")
+    engine = create_engine(url, pool_size=1, max_overflow=0, connect_args={"cursor_factory": Counted})
+    Counted.sent.clear()
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

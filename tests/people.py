@@ -47,6 +47,26 @@ STRANGER, MALFORMED, NO_SUB = person(NOBODY), person("1; DROP TABLE users"), Who
 NO_TOKEN = Who("authenticated")
 SERVICE, OWNER = Who("service_role"), Who(None)
 
+# The README's login role; one as Supabase's, which may become a service as well; one with the rights of a client under
+# a name of its own.
+LOGIN_ROLES = """
+    DO $$
+    DECLARE
+        role text;
+    BEGIN
+        FOREACH role IN ARRAY ARRAY[
+            'heir_of_authenticated INHERIT IN ROLE authenticated',
+            'application LOGIN NOINHERIT IN ROLE anon, authenticated',
+            'authenticator LOGIN NOINHERIT IN ROLE anon, authenticated, service_role, heir_of_authenticated'
+        ] LOOP
+            IF to_regrole(split_part(role, ' ', 1)) IS NULL THEN
+                EXECUTE 'CREATE ROLE ' || role;
+            END IF;
+        END LOOP;
+    END
+    $$
+"""
+
 
 def populate(connection: Connection, first: str = "006", last: str = "010") -> None:
     """Insert the rows that each revision from `first` to `last` makes room for, into a database at `last`."""

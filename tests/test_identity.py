@@ -1,219 +1,274 @@
-"""act_as: every transaction of a session runs as one person, and nothing of it is left behind."""
+"""act_as: every transaction of a session or connection runs as one person, and nothing of it is left behind."""
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 from uuid import UUID
 
 import pytest
-from psycopg import ClientCursor, Connection
-from sqlalchemy import Engine, create_engine, event, select, text
-from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.orm import Session
+from psycopg import AsyncClientCursor
+from sqlalchemy import URL, Engine, text
+from sqlalchemy.exc import ProgrammingError, ResourceClosedError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from app.identity import act_as
-from app.models import Chatbot
-from tests.people import ACME, ACME_ADMIN, ACME_INACTIVE, ACME_MEMBER, DRAFT, GLOBEX_ADMIN, NOBODY
-from tests.tools import url_of
+from app.identity import act_as, act_as_anonymous
+from tests.people import ACME_ADMIN, ACME_INACTIVE, ACME_MEMBER, GLOBEX_ADMIN, NOBODY
+from tests.tools import Counted, connect
+
+KINDS = ["session", "connection", "async-session", "async-connection"]
+
+
+class AsyncCounted(AsyncClientCursor[Any]):
+    """The same for asyncio."""
+
+    async def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
+        Counted.sent.append(query)
+        return await super().execute(query, *arguments, **options)
+
+
+class Target:
+    """A session or connection of any of the four kinds, used alike: what is to be awaited, is."""
+
+    def __init__(self, kind: str, engine: Engine | AsyncEngine, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        if kind == "session":
+            self.inner: Any = Session(engine)  # type: ignore[arg-type]
+        elif kind == "async-session":
+            self.inner = AsyncSession(engine)  # type: ignore[arg-type]
+        else:
+            self.inner = self.wait(engine.connect())
+
+    def wait(self, value: Any) -> Any:
+        async def awaited() -> Any:
+            return await value
+
+        return self.runner.run(awaited()) if inspect.isawaitable(value) else value
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments: self.wait(getattr(self.inner, name)(*arguments))
+
+    def visible(self) -> int:
+        """How many chatbots its person sees: 1 is a member of Acme, 2 an admin or anonymous."""
+        found = self.scalar(text("SELECT count(*) FROM chatbots"))
+        assert isinstance(found, int)
+        return found
+
+    def who(self) -> tuple[str, str | None]:
+        """The role in force, and the person in the claims."""
+        role = self.scalar(text("SELECT current_user"))
+        claims = self.scalar(text("SELECT current_setting('request.jwt.claims', true)"))
+        return role, json.loads(claims).get("sub") if claims else None
 
 
 @pytest.fixture
-def engine(platform: Connection) -> Iterator[Engine]:
-    """An engine with one connection, as the README's login role: NOINHERIT, with no rights of its own."""
-    platform.execute("""
-        DO $$
-        BEGIN
-            IF to_regrole('application') IS NULL THEN
-                CREATE ROLE application LOGIN NOINHERIT IN ROLE anon, authenticated;
-            END IF;
-        END
-        $$
-    """)
-    platform.commit()
-    engine = create_engine(url_of(platform).set(username="application"), pool_size=1, max_overflow=0)
-    yield engine
-    engine.dispose()
+def open_target(application: Engine) -> Iterator[Callable[..., Target]]:
+    """Open a target of some kind; each engine has one connection, shared by those that it opens after another."""
+    options = {"cursor_factory": AsyncCounted}
+    asynchronous = create_async_engine(application.url, pool_size=1, max_overflow=0, connect_args=options)
+    opened: list[Target] = []
+    with asyncio.Runner() as runner:
+
+        def open_target(kind: str, **execution_options: Any) -> Target:
+            chosen = asynchronous if kind.startswith("async") else application
+            opened.append(Target(kind, chosen.execution_options(**execution_options), runner))
+            return opened[-1]
+
+        yield open_target
+        for target in opened:
+            target.close()
+        runner.run(asynchronous.dispose())
 
 
-def visible(session: Session) -> int:
-    """How many chatbots the session's person sees: 1 is a member of Acme, 2 an admin."""
-    return len(session.scalars(select(Chatbot.id)).all())
+@pytest.fixture(params=KINDS)
+def target(request: pytest.FixtureRequest, open_target: Callable[..., Target]) -> Target:
+    return open_target(request.param)
 
 
-def test_member_and_admin_see_what_is_theirs(engine: Engine) -> None:
-    for person, count in ((ACME_MEMBER, 1), (ACME_ADMIN, 2), (GLOBEX_ADMIN, 2), (ACME_INACTIVE, 0), (NOBODY, 0)):
-        with Session(engine) as session:
-            act_as(session, person)
-            assert visible(session) == count
+@pytest.mark.parametrize(
+    ("person", "count"), [(ACME_MEMBER, 1), (ACME_ADMIN, 2), (GLOBEX_ADMIN, 2), (ACME_INACTIVE, 0), (NOBODY, 0)]
+)
+def test_each_person_sees_what_is_theirs(target: Target, person: UUID, count: int) -> None:
+    act_as(target.inner, person)
+    assert target.visible() == count
 
 
-def test_holds_after_commit_rollback_and_close(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, str(ACME_MEMBER))
-        for end in (session.commit, session.rollback, session.close, session.commit):
-            assert visible(session) == 1
-            end()
+def test_anonymous_sees_what_anyone_may(target: Target) -> None:
+    act_as_anonymous(target.inner)
+    assert target.visible() == 2
+    assert target.who() == ("anon", None)
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        target.scalar(text("SELECT system_prompt FROM chatbots"))
 
 
-def test_holds_after_a_savepoint_is_rolled_back(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, ACME_MEMBER)
-        with session.begin_nested() as savepoint:
-            assert visible(session) == 1
-            savepoint.rollback()
-        assert visible(session) == 1
+def test_holds_in_every_transaction_that_begins(target: Target) -> None:
+    act_as(target.inner, str(ACME_MEMBER))
+    for end in (target.commit, target.rollback, target.commit):
+        assert target.visible() == 1
+        end()
+    target.begin()
+    assert target.visible() == 1
 
 
-def test_holds_when_the_connection_itself_commits(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, ACME_MEMBER)
-        for end in ("commit", "rollback"):
-            getattr(session.connection(), end)()
-            assert visible(session) == 1
+def test_holds_after_a_failed_statement(target: Target) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    with pytest.raises(ProgrammingError):
+        target.scalar(text("SELECT nonsense FROM chatbots"))
+    target.rollback()
+    assert target.who() == ("authenticated", str(ACME_MEMBER))
 
 
-def test_holds_when_another_listener_fails(engine: Engine) -> None:
-    """SQLAlchemy goes on with a connection whose after_begin listener has raised."""
-    failures = iter([RuntimeError("once")])
-
-    def fail_once(*_: object) -> None:
-        for failure in failures:
-            raise failure
-
-    with Session(engine) as session:
-        event.listen(session, "after_begin", fail_once)
-        act_as(session, ACME_MEMBER)
-        with pytest.raises(RuntimeError, match="once"):
-            visible(session)
-        assert visible(session) == 1
+def test_holds_after_a_savepoint_is_rolled_back(target: Target) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    savepoint = target.begin_nested()
+    assert target.visible() == 1
+    target.wait(savepoint.rollback())
+    assert target.visible() == 1
 
 
-def test_objects_of_the_person_before_are_gone(engine: Engine) -> None:
-    with Session(engine, expire_on_commit=False) as session:
-        act_as(session, ACME_ADMIN)
-        draft = session.get_one(Chatbot, DRAFT)
-        session.commit()
-        act_as(session, GLOBEX_ADMIN)
-        assert session.get(Chatbot, DRAFT) is None
-        assert draft not in session
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_on_the_pooled_connection(open_target: Callable[..., Target], kind: str) -> None:
+    target = open_target(kind)
+    act_as(target.inner, ACME_ADMIN)
+    backend = target.scalar(text("SELECT pg_backend_pid()"))
+    target.close()
+    following = open_target(kind)
+    assert following.scalar(text("SELECT pg_backend_pid()")) == backend
+    assert following.who() == ("application", None)
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        following.visible()
 
 
-def test_a_new_object_does_not_change_hands(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, ACME_ADMIN)
-        session.add(Chatbot(tenant_id=ACME, created_by=ACME_ADMIN, name="New", system_prompt="New", model="m"))
-        with pytest.raises(RuntimeError, match="before a transaction"):
-            act_as(session, GLOBEX_ADMIN)
-        session.commit()
-        assert visible(session) == 3
+def test_costs_one_round_trip_a_transaction(target: Target) -> None:
+    target.scalar(text("SELECT 1"))  # what SQLAlchemy asks a new engine's first connection is over
+    target.rollback()
+    for person in (ACME_MEMBER, ACME_ADMIN, GLOBEX_ADMIN):
+        Counted.sent.clear()
+        act_as(target.inner, person)
+        assert Counted.sent == []
+        target.visible()
+        target.visible()
+        assert len(Counted.sent) == 3
+        target.rollback()
+        target.visible()
+        assert len(Counted.sent) == 5
+        target.rollback()
 
 
-def test_nothing_is_left_on_the_pooled_connection(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, ACME_ADMIN)
-        assert visible(session) == 2
-    with Session(engine) as session, pytest.raises(ProgrammingError, match="permission denied"):
-        visible(session)
-    with Session(engine) as session:
-        who = session.execute(text("SELECT current_user, current_setting('request.jwt.claims', true)")).one()
-        assert tuple(who) == ("application", "")
+@pytest.mark.parametrize(
+    "no_uuid", ["", "1", "'; DROP TABLE users; --", str(ACME_MEMBER)[:-1], None, 1, ACME_MEMBER.bytes]
+)
+def test_refuses_what_is_no_uuid_before_anything_is_sent(target: Target, no_uuid: Any) -> None:
+    Counted.sent.clear()
+    with pytest.raises(ValueError, match="must be a UUID"):
+        act_as(target.inner, no_uuid)
+    assert Counted.sent == []
 
 
-class Counting(ClientCursor):
-    """A cursor that notes what it sends."""
-
-    sent: ClassVar[list[str]] = []
-
-    def execute(
-        self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
-    ) -> Self:
-        self.sent.append(query)
-        return super().execute(query, params, prepare=prepare, binary=binary)
+def test_refuses_a_savepoint(target: Target) -> None:
+    target.begin_nested()
+    with pytest.raises(RuntimeError, match="commit or roll back first"):
+        act_as(target.inner, ACME_MEMBER)
 
 
-def test_costs_one_round_trip_a_transaction(engine: Engine) -> None:
-    counted = create_engine(engine.url, connect_args={"cursor_factory": Counting})
-    with Session(counted) as session:
-        session.execute(text("SELECT 1"))  # what SQLAlchemy asks a new engine's first connection is over
-        session.rollback()
-        Counting.sent.clear()
-        act_as(session, ACME_MEMBER)
-        assert Counting.sent == []
-        visible(session)
-        visible(session)
-        assert len(Counting.sent) == 3
-        session.commit()
-        visible(session)
-        assert len(Counting.sent) == 5
-        for person in (ACME_ADMIN, GLOBEX_ADMIN):
-            session.rollback()
-            act_as(session, person)
-            visible(session)
-        assert len(Counting.sent) == 9  # also for the next person, and the one after
-    counted.dispose()
+def test_refuses_a_second_person_in_one_transaction(target: Target) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    assert target.visible() == 1
+    act_as(target.inner, str(ACME_MEMBER))
+    with pytest.raises(RuntimeError, match="commit or roll back first"):
+        act_as(target.inner, ACME_ADMIN)
+    with pytest.raises(RuntimeError, match="commit or roll back first"):
+        act_as_anonymous(target.inner)
+    assert target.who() == ("authenticated", str(ACME_MEMBER))
+    target.rollback()
+    act_as(target.inner, ACME_ADMIN)
+    assert target.visible() == 2
 
 
-@pytest.mark.parametrize("no_uuid", ["", "1", "'; DROP TABLE users; --", str(ACME_MEMBER)[:-1]])
-def test_refuses_what_is_no_uuid_before_anything_is_sent(engine: Engine, no_uuid: str) -> None:
-    sent: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2]))
-    with Session(engine) as session:
-        with pytest.raises(ValueError, match="must be a UUID"):
-            act_as(session, no_uuid)
-        assert sent == []
+@pytest.mark.parametrize("kind", KINDS)
+def test_refuses_autocommit_again_and_again(open_target: Callable[..., Target], kind: str) -> None:
+    target = open_target(kind, isolation_level="AUTOCOMMIT")
+    act_as(target.inner, ACME_MEMBER)
+    with pytest.raises(RuntimeError, match="autocommit"):
+        target.visible()
+    for _ in range(2):  # nothing goes through as the login role, also not for who has caught the first error
+        with pytest.raises((RuntimeError, ResourceClosedError), match=r"autocommit|closed"):
+            target.who()
+        target.rollback()
 
 
-def test_refuses_an_open_transaction_and_its_savepoints(engine: Engine) -> None:
-    with Session(engine) as session:
-        with session.begin(), pytest.raises(RuntimeError, match="before a transaction"):
-            act_as(session, ACME_MEMBER)
-        with session.begin_nested(), pytest.raises(RuntimeError, match="before a transaction"):
-            act_as(session, ACME_MEMBER)
+def test_a_leftover_of_supabases_older_setting_does_not_beat_it(target: Target) -> None:
+    target.scalar(text(f"SELECT set_config('request.jwt.claim.sub', '{GLOBEX_ADMIN}', false)"))
+    target.commit()
+    act_as(target.inner, ACME_MEMBER)
+    assert target.visible() == 1
+    assert target.scalar(text("SELECT current_setting('request.jwt.claim.sub')")) == ""
 
 
-def test_refuses_a_second_person_in_one_transaction(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, ACME_MEMBER)
-        assert visible(session) == 1
-        act_as(session, str(ACME_MEMBER))
-        with pytest.raises(RuntimeError, match="before a transaction"):
-            act_as(session, ACME_ADMIN)
-        assert visible(session) == 1
-        session.rollback()
-        act_as(session, ACME_ADMIN)
-        assert visible(session) == 2
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_login_role_that_may_not_be_it_gets_nothing(
+    open_target: Callable[..., Target], people_database: URL, kind: str
+) -> None:
+    target = open_target(kind)
+    act_as(target.inner, ACME_MEMBER)
+    assert target.visible() == 1
+    target.rollback()
+    with connect(people_database) as superuser:
+        superuser.execute("REVOKE authenticated FROM application")
+        try:
+            with pytest.raises(ProgrammingError, match="permission denied to set role"):
+                target.visible()
+            with pytest.raises((ProgrammingError, ResourceClosedError), match=r"permission denied to set role|closed"):
+                target.who()
+        finally:
+            superuser.execute("GRANT authenticated TO application")
 
 
-def test_refuses_autocommit(engine: Engine) -> None:
-    with Session(engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
-        act_as(session, ACME_MEMBER)
-        for _ in range(2):
-            with pytest.raises(RuntimeError, match="autocommit"):
-                visible(session)
-            with pytest.raises(RuntimeError, match="autocommit"):
-                session.execute(text("SELECT 1"))
-            session.rollback()
+def test_a_connection_goes_on_as_the_person_in_its_open_transaction(open_target: Callable[..., Target]) -> None:
+    connection = open_target("connection")
+    connection.begin()
+    assert connection.who() == ("application", None)
+    act_as(connection.inner, ACME_MEMBER)
+    assert connection.visible() == 1
+    connection.commit()
+    assert connection.visible() == 1
 
 
-def test_refuses_sessions_whose_transactions_are_not_their_own(engine: Engine) -> None:
-    bound = pytest.raises(RuntimeError, match="not to a connection")
-    with engine.connect() as connection, Session(connection) as session, bound:
-        act_as(session, ACME_MEMBER)
-    with Session(engine, twophase=True) as session, pytest.raises(RuntimeError, match="two-phase"):
-        act_as(session, ACME_MEMBER)
+def test_an_async_connection_does_so_by_run_sync(open_target: Callable[..., Target]) -> None:
+    connection = open_target("async-connection")
+    connection.begin()
+    with pytest.raises(RuntimeError, match="run_sync"):
+        act_as(connection.inner, ACME_MEMBER)
+    assert connection.who() == ("application", None)
+    connection.run_sync(act_as, ACME_MEMBER)
+    assert connection.visible() == 1
 
 
-def test_a_leftover_of_supabases_older_setting_does_not_beat_it(engine: Engine) -> None:
-    with Session(engine) as session:
-        session.execute(text("SELECT set_config('request.jwt.claim.sub', :sub, false)"), {"sub": str(GLOBEX_ADMIN)})
-        session.commit()
-        act_as(session, ACME_MEMBER)
-        assert visible(session) == 1
-        assert session.scalar(text("SELECT current_setting('request.jwt.claim.sub')")) == ""
+def test_an_async_connection_must_be_open(application: Engine) -> None:
+    with pytest.raises(RuntimeError, match="await it first"):
+        act_as(create_async_engine(application.url).connect(), ACME_MEMBER)
 
 
-def test_another_session_is_not_touched(engine: Engine) -> None:
-    with Session(engine) as session:
-        act_as(session, UUID(int=ACME_MEMBER.int))
-        assert visible(session) == 1
-    with Session(engine) as other:
-        assert other.scalar(text("SELECT current_user")) == "application"
+@pytest.mark.parametrize("kind", ["session", "async-session"])
+def test_a_session_may_have_begun_if_it_has_sent_nothing(open_target: Callable[..., Target], kind: str) -> None:
+    session = open_target(kind)
+    session.begin()
+    act_as(session.inner, ACME_MEMBER)
+    assert session.visible() == 1
+    session.commit()
+    other = open_target(kind)
+    other.scalar(text("SELECT 1"))
+    with pytest.raises(RuntimeError, match="first statement"):
+        act_as(other.inner, ACME_MEMBER)
+    other.rollback()
+    act_as(other.inner, ACME_MEMBER)
+
+
+def test_refuses_a_scoped_session_by_name(application: Engine) -> None:
+    sessions = scoped_session(sessionmaker(application))
+    with pytest.raises(TypeError, match="not a scoped_session"):
+        act_as(sessions, ACME_MEMBER)  # type: ignore[arg-type]
+    act_as(sessions(), ACME_MEMBER)
+    sessions.remove()

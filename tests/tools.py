@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import psycopg
 from alembic.config import main as alembic_main
-from psycopg import Connection, errors, sql
+from psycopg import ClientCursor, Connection, errors, sql
 from sqlalchemy import URL
 
 from tests.people import Who
@@ -64,6 +65,16 @@ def url_of(connection: Connection) -> URL:
     return URL.create(
         "postgresql+psycopg", info.user, database=info.dbname, query={"host": info.host, "port": str(info.port)}
     )
+
+
+class Counted(ClientCursor[Any]):
+    """A cursor that notes what it sends, on whichever connection."""
+
+    sent: ClassVar[list[str]] = []
+
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
+        self.sent.append(query)
+        return super().execute(query, *arguments, **options)
 
 
 def become(connection: Connection, who: Who) -> None:

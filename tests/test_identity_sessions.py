@@ -1,0 +1,112 @@
+"""act_as on a session: whichever engines it goes to, whoever listens, whatever it holds of the person before."""
+
+import pytest
+from sqlalchemy import Engine, create_engine, event, select, text
+from sqlalchemy.exc import ResourceClosedError
+from sqlalchemy.orm import Session
+
+from app.identity import act_as
+from app.models import Chatbot, User
+from tests.people import ACME, ACME_ADMIN, ACME_MEMBER, DRAFT, GLOBEX_ADMIN
+
+
+def visible(session: Session) -> int:
+    """How many chatbots the session's person sees: 1 is a member of Acme, 2 an admin."""
+    return len(session.scalars(select(Chatbot.id)).all())
+
+
+def test_holds_when_the_connection_itself_commits(application: Engine) -> None:
+    with Session(application) as session:
+        act_as(session, ACME_MEMBER)
+        for end in ("commit", "rollback"):
+            getattr(session.connection(), end)()
+            assert visible(session) == 1
+
+
+def test_holds_when_another_listener_fails(application: Engine) -> None:
+    """SQLAlchemy goes on with a connection whose after_begin listener has raised."""
+    failures = iter([RuntimeError("once")])
+
+    def fail_once(*_: object) -> None:
+        for failure in failures:
+            raise failure
+
+    with Session(application) as session:
+        event.listen(session, "after_begin", fail_once)
+        act_as(session, ACME_MEMBER)
+        with pytest.raises(RuntimeError, match="once"):
+            visible(session)
+        assert visible(session) == 1
+
+
+def test_holds_on_every_engine_that_the_session_goes_to(application: Engine) -> None:
+    other = create_engine(application.url)
+    with Session(application, binds={User: other}) as session:
+        act_as(session, ACME_MEMBER)
+        assert visible(session) == 1
+        assert session.scalars(select(User.id)).all() == [ACME_MEMBER]
+        third = create_engine(application.url)
+        session.bind_mapper(Chatbot, third)
+        session.commit()
+        assert visible(session) == 1
+        assert session.scalar(text("SELECT current_user"), bind_arguments={"bind": other}) == "authenticated"
+    other.dispose()
+    third.dispose()
+
+
+def test_holds_in_a_session_that_chooses_its_engine(application: Engine) -> None:
+    class Routing(Session):
+        def get_bind(self, *_: object, **__: object) -> Engine:
+            return application
+
+    with Routing() as session:
+        act_as(session, ACME_MEMBER)
+        assert visible(session) == 1
+
+
+def test_objects_of_the_person_before_are_gone(application: Engine) -> None:
+    with Session(application, expire_on_commit=False) as session:
+        act_as(session, ACME_ADMIN)
+        draft = session.get_one(Chatbot, DRAFT)
+        session.commit()
+        act_as(session, GLOBEX_ADMIN)
+        assert session.get(Chatbot, DRAFT) is None
+        assert draft not in session
+
+
+def test_a_new_object_waits_for_the_first_person_and_does_not_change_hands(application: Engine) -> None:
+    with Session(application) as session:
+        session.add(Chatbot(tenant_id=ACME, created_by=ACME_ADMIN, name="New", system_prompt="New", model="m"))
+        act_as(session, ACME_ADMIN)
+        with pytest.raises(RuntimeError, match="first statement"):
+            act_as(session, GLOBEX_ADMIN)
+        assert visible(session) == 3
+
+
+def test_refuses_sessions_whose_transactions_are_not_their_own(application: Engine) -> None:
+    bound = pytest.raises(RuntimeError, match="not to a connection")
+    with application.connect() as connection, Session(connection) as session, bound:
+        act_as(session, ACME_MEMBER)
+
+
+def test_refuses_two_phases(application: Engine) -> None:
+    with Session(application, twophase=True) as session:
+        act_as(session, ACME_MEMBER)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="two-phase"):
+                visible(session)
+            session.rollback()
+    with application.connect() as connection:
+        act_as(connection, ACME_MEMBER)
+        with pytest.raises(RuntimeError, match="two-phase"):
+            connection.begin_twophase()
+        with pytest.raises(ResourceClosedError):
+            connection.scalar(text("SELECT current_user"))
+
+
+def test_another_session_is_not_touched(application: Engine) -> None:
+    with Session(application) as session:
+        act_as(session, ACME_MEMBER)
+        assert visible(session) == 1
+    with Session(application) as other:
+        assert other.scalar(text("SELECT current_user")) == "application"
