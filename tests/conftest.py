@@ -16,7 +16,8 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
-from tests.people import LOGIN_ROLES, Who, crowd, populate
+from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, crowd, populate
+from tests.platforms import ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
 from tests.tools import Counted, alembic, attempt, connect, url_of
 
 
@@ -111,6 +112,30 @@ def add_people(url: URL) -> None:
         connection.execute(LOGIN_ROLES)
 
 
+def make_supabase_project(url: URL) -> None:
+    """A fresh install on Supabase, whose owner makes users a key to auth.users."""
+    with connect(url) as connection:
+        connection.execute(ROLES)
+        connection.execute(SUPABASE_PROJECT)
+    alembic(url.set(username=SUPABASE_OWNER), "upgrade", "head")
+    with connect(url.set(username=SUPABASE_OWNER)) as connection:
+        connection.execute(SUPABASE_KEY)
+    with connect(url) as connection:
+        connection.execute("INSERT INTO auth.users SELECT unnest(%s::uuid[])", ([*EVERYBODY, NOBODY, NEWCOMER],))
+        connection.execute(LOGIN_ROLES)
+        populate(connection)
+
+
+def make_adopted_platform(url: URL) -> None:
+    """A platform that lived on Supabase before this package was adopted; its clients hold ALL on everything."""
+    with connect(url) as connection:
+        settle(connection, SUPABASE)
+    upgrade(url)
+    with connect(url) as connection:
+        connection.execute(LOGIN_ROLES)
+        populate(connection, first="007")
+
+
 def add_crowd(url: URL) -> None:
     with connect(url) as connection:
         crowd(connection)
@@ -120,6 +145,12 @@ def add_crowd(url: URL) -> None:
 empty_template = factories.postgresql_noproc(depends_on="host", dbname="empty")
 head_template = factories.postgresql_noproc(depends_on="host", dbname="head", load=[loader(upgrade)])
 people_template = factories.postgresql_noproc(depends_on="head_template", dbname="people", load=[loader(add_people)])
+supabase_template = factories.postgresql_noproc(
+    depends_on="host", dbname="supabase", load=[loader(make_supabase_project)]
+)
+adopted_template = factories.postgresql_noproc(
+    depends_on="host", dbname="adopted", load=[loader(make_adopted_platform)]
+)
 crowd_template = factories.postgresql_noproc(depends_on="people_template", dbname="crowd", load=[loader(add_crowd)])
 
 empty_connection = factories.postgresql("empty_template")

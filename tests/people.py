@@ -16,14 +16,26 @@ def key(number: int) -> UUID:
 ACME, GLOBEX = key(1), key(2)
 ACME_ADMIN, ACME_MEMBER, ACME_COLLEAGUE, ACME_INACTIVE, ACME_INACTIVE_ADMIN = (key(0x10 + i) for i in range(5))
 GLOBEX_ADMIN, GLOBEX_MEMBER = key(0x20), key(0x21)
-NOBODY = key(0x99)
+EVERYBODY = (
+    ACME_ADMIN,
+    ACME_MEMBER,
+    ACME_COLLEAGUE,
+    ACME_INACTIVE,
+    ACME_INACTIVE_ADMIN,
+    GLOBEX_ADMIN,
+    GLOBEX_MEMBER,
+)
+NOBODY, NEWCOMER = key(0x99), key(0x9A)
 
 PUBLISHED, DRAFT = key(0x100), key(0x101)  # ACME's chatbots
 GLOBEX_PUBLISHED, GLOBEX_DRAFT = key(0x200), key(0x201)
 
-OWN_TALK, OWN_OLD_TALK, COLLEAGUES_TALK, GLOBEX_TALK = (key(0x300 + i) for i in range(4))
+OWN_TALK, OWN_OLD_TALK, COLLEAGUES_TALK, GLOBEX_TALK, ADMINS_TALK, INACTIVES_TALK = (key(0x300 + i) for i in range(6))
 OWN_QUESTION, OWN_ANSWER, COLLEAGUES_ANSWER, GLOBEX_ANSWER, OWN_OTHER_ANSWER = (key(0x400 + i) for i in range(5))
-OWN_FEEDBACK, COLLEAGUES_FEEDBACK, GLOBEX_FEEDBACK = (key(0x500 + i) for i in range(3))
+ADMINS_ANSWER, INACTIVES_QUESTION, INACTIVES_ANSWER = (key(0x410 + i) for i in range(3))
+OWN_FEEDBACK, COLLEAGUES_FEEDBACK, GLOBEX_FEEDBACK, ADMINS_FEEDBACK, INACTIVES_FEEDBACK = (
+    key(0x500 + i) for i in range(5)
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,8 @@ def baseline_rows(connection: Connection, notes: str) -> None:
             (OWN_OLD_TALK, ACME, ACME_MEMBER, None),
             (COLLEAGUES_TALK, ACME, ACME_COLLEAGUE, "Colleague's"),
             (GLOBEX_TALK, GLOBEX, GLOBEX_MEMBER, "Globex's"),
+            (ADMINS_TALK, ACME, ACME_ADMIN, "Admin's"),
+            (INACTIVES_TALK, ACME, ACME_INACTIVE, "Inactive's"),
         ],
     )
     execute(
@@ -113,6 +127,9 @@ def baseline_rows(connection: Connection, notes: str) -> None:
             (OWN_OTHER_ANSWER, OWN_OLD_TALK, "assistant", "Hello"),
             (COLLEAGUES_ANSWER, COLLEAGUES_TALK, "assistant", "Private"),
             (GLOBEX_ANSWER, GLOBEX_TALK, "assistant", "Secret"),
+            (ADMINS_ANSWER, ADMINS_TALK, "assistant", "Welcome"),
+            (INACTIVES_QUESTION, INACTIVES_TALK, "user", "Am I still here?"),
+            (INACTIVES_ANSWER, INACTIVES_TALK, "assistant", "Goodbye"),
         ],
     )
     execute(
@@ -121,6 +138,8 @@ def baseline_rows(connection: Connection, notes: str) -> None:
             (OWN_FEEDBACK, OWN_ANSWER, ACME_MEMBER, 5, "Right"),
             (COLLEAGUES_FEEDBACK, COLLEAGUES_ANSWER, ACME_COLLEAGUE, 1, None),
             (GLOBEX_FEEDBACK, GLOBEX_ANSWER, GLOBEX_MEMBER, 3, "Globex's opinion"),
+            (ADMINS_FEEDBACK, ADMINS_ANSWER, ACME_ADMIN, 4, None),
+            (INACTIVES_FEEDBACK, INACTIVES_ANSWER, ACME_INACTIVE, 2, None),
         ],
     )
 

@@ -60,17 +60,22 @@ PLAIN = """
     );
 """
 
+# Supabase's own: a setting of its older API beats the claims, a malformed sub raises.
+AUTH_UID = """
+    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$
+        SELECT coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
+            nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid
+    $$;
+"""
+
 # As Supabase has it: everything granted to everyone, policies by auth.uid(), and much of the platform's own.
-SUPABASE = """
+SUPABASE = f"""
     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
     CREATE SCHEMA auth;
     GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
-    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$
-        SELECT coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
-            nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid
-    $$;
+    {AUTH_UID}
     CREATE SCHEMA private;
     CREATE TYPE speaker AS ENUM ('user', 'assistant', 'system');
     CREATE DOMAIN address AS varchar(320) CHECK (VALUE LIKE '%@%');
@@ -167,6 +172,37 @@ GRANTED = (
     INSERT INTO platform_version VALUES ('ae1027a6acf');
     """
 )
+
+# A Supabase project before a fresh install. Its owner is no superuser; the schema auth belongs to another role.
+SUPABASE_OWNER = "supabase_owner"
+SUPABASE_PROJECT = f"""
+    DO $$
+    BEGIN
+        IF to_regrole('{SUPABASE_OWNER}') IS NULL THEN
+            CREATE ROLE {SUPABASE_OWNER} LOGIN CREATEROLE BYPASSRLS;
+            CREATE ROLE supabase_auth_admin NOLOGIN;
+        END IF;
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO {SUPABASE_OWNER}', current_database());
+    END
+    $$;
+    ALTER SCHEMA public OWNER TO {SUPABASE_OWNER};
+    GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES FOR ROLE {SUPABASE_OWNER} IN SCHEMA public
+        GRANT ALL ON TABLES TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES FOR ROLE {SUPABASE_OWNER} IN SCHEMA public
+        GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES FOR ROLE {SUPABASE_OWNER} IN SCHEMA public
+        GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
+    CREATE SCHEMA auth AUTHORIZATION supabase_auth_admin;
+    GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role, {SUPABASE_OWNER};
+    CREATE TABLE auth.users (id uuid PRIMARY KEY);
+    ALTER TABLE auth.users OWNER TO supabase_auth_admin;
+    GRANT SELECT, REFERENCES ON auth.users TO {SUPABASE_OWNER};
+    {AUTH_UID}
+    ALTER FUNCTION auth.uid() OWNER TO supabase_auth_admin;
+"""
+# What its owner adds after the install.
+SUPABASE_KEY = "ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES auth.users ON DELETE CASCADE"
 
 PLATFORMS = {"plain": PLAIN, "supabase": SUPABASE, "granted": GRANTED}
 

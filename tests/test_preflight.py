@@ -34,7 +34,7 @@ def test_says_what_each_step_would_do(adoptable: URL) -> None:
         "meanwhile: checks about 7 rows of users (users_role_check)",
         "meanwhile: builds idx_users_role, empty at first",
         "meanwhile: builds idx_users_tenant_role, at most 1 MB",
-        "meanwhile: checks about 4 rows of conversations (conversations_tenant_id_chatbot_id_fkey)",
+        "meanwhile: checks about 6 rows of conversations (conversations_tenant_id_chatbot_id_fkey)",
         "meanwhile: builds idx_conversations_tenant_chatbot, empty at first",
         "downgrade: loses who was an admin.",
     ):

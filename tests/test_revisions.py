@@ -176,7 +176,7 @@ def test_downgrade_tells_what_it_loses(platform: Connection, capsys: pytest.Capt
     assert "Downgrading 009 drops the chatbot of 2 conversations." in told
     assert "Downgrading 008 drops the role of 3 admins." in told
     assert "Downgrading 007 drops 4 chatbots." in told
-    assert "Downgrading 006 drops 2 tenants, 7 users, 4 conversations, 5 messages, 3 feedback." in told
+    assert "Downgrading 006 drops 2 tenants, 7 users, 6 conversations, 8 messages, 5 feedback." in told
 
 
 def test_downgrade_of_an_empty_database_loses_nothing(head: URL, capsys: pytest.CaptureFixture[str]) -> None:

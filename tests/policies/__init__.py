@@ -1,9 +1,34 @@
-"""Who may do what, a table at a time; and those who may do nothing with any of them."""
+"""Who may do what: design §3 as tables of text, tried by every kind of caller on every shape of database.
+
+A line of a table is a statement, a column a caller, a cell what comes of it: the number of rows that the statement
+sees or changes, or what refuses it, in the words of tests.tools.attempt. So each denial stands beside the callers for
+whom the same statement succeeds, and a table without such a caller is refused.
+"""
+
+from dataclasses import dataclass
 
 import pytest
 from _pytest.mark import ParameterSet
+from sqlalchemy import URL
 
-from tests.people import INACTIVE, INACTIVE_ADMIN, MALFORMED, NO_SUB, NO_TOKEN, STRANGER
+from tests.people import (
+    ADMIN,
+    ANONYMOUS,
+    COLLEAGUE,
+    INACTIVE,
+    INACTIVE_ADMIN,
+    MALFORMED,
+    MEMBER,
+    NO_SUB,
+    NO_TOKEN,
+    OTHER_ADMIN,
+    OTHER_MEMBER,
+    OWNER,
+    SERVICE,
+    STRANGER,
+    Who,
+)
+from tests.tools import attempt, connect
 
 NOBODIES = {
     "no-token": NO_TOKEN,
@@ -14,7 +39,58 @@ NOBODIES = {
     "inactive-admin": INACTIVE_ADMIN,
 }
 
+# The columns of the tables. A role that inherits authenticated may what authenticated may.
+CALLERS = {
+    "anonymous": {"anonymous": ANONYMOUS},
+    "nobody": NOBODIES,
+    "member": {"member": MEMBER, "member-by-an-heir": Who("heir_of_authenticated", MEMBER.claims)},
+    "colleague": {"colleague": COLLEAGUE},
+    "admin": {"admin": ADMIN, "admin-by-an-heir": Who("heir_of_authenticated", ADMIN.claims)},
+    "member2": {"other-tenants-member": OTHER_MEMBER},
+    "admin2": {"other-tenants-admin": OTHER_ADMIN},
+    "service": {"service": SERVICE},
+    "owner": {"owner": OWNER},
+}
 
-def nobodies(statement: str, outcome: int | str, what: str) -> list[ParameterSet]:
-    """A case for everyone who has the role `authenticated` and is nobody to row security."""
-    return [pytest.param(who, statement, outcome, id=f"{name}-{what}") for name, who in NOBODIES.items()]
+Outcomes = dict[str, int | str]  # by caller
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database at head with the rows of tests.people, shared by all: leave nothing of what you do."""
+
+    url: URL
+    owner: str  # the role that migrated it
+
+    def attempt(self, statement: str, *whos: Who) -> list[int | str]:
+        """Try a statement as somebody, who logs in as Supabase's API does; see tests.tools.attempt."""
+        with connect(self.url.set(username="authenticator")) as api, connect(self.url.set(username=self.owner)) as own:
+            return [attempt(own if who is OWNER else api, who, statement, {}) for who in whos]
+
+    def attempt_as_each(self, statement: str) -> Outcomes:
+        """Try a statement as every caller of the tables."""
+        callers = {name: who for column in CALLERS.values() for name, who in column.items()}
+        return dict(zip(callers, self.attempt(statement, *callers.values()), strict=True))
+
+
+def cases(table: str, statements: dict[str, str]) -> list[ParameterSet]:
+    """The lines of a table as parameters: statement and outcomes.
+
+    Args:
+        table: A heading with the callers' columns, then a line for each statement: its name, a cell for each column.
+        statements: The SQL behind each name.
+    """
+    header, *lines = table.strip("\n").splitlines()
+    columns = header.split()
+    parameters = []
+    for line in lines:
+        if not line.strip():
+            continue
+        *words, cells = (*line.split()[: -len(columns)], line.split()[-len(columns) :])
+        name = " ".join(words)
+        outcomes = [int(cell) if cell.isdecimal() else cell for cell in cells]
+        assert any(isinstance(outcome, int) and outcome > 0 for outcome in outcomes), f"nobody succeeds: {name}"
+        each = {who: outcome for column, outcome in zip(columns, outcomes, strict=True) for who in CALLERS[column]}
+        parameters.append(pytest.param(statements[name], each, id=name.replace(" ", "-")))
+    assert len(parameters) == len(statements), "a statement stands in no line"
+    return parameters

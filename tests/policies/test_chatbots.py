@@ -1,6 +1,4 @@
-"""Who may do what with chatbots: design §3's row for it, each denial beside a case that succeeds."""
-
-from collections.abc import Callable
+"""Who may do what with chatbots and published_chatbots: design §3's row for them."""
 
 import pytest
 from psycopg import Connection
@@ -8,95 +6,147 @@ from psycopg import Connection
 from tests.people import (
     ACME,
     ACME_ADMIN,
+    ACME_INACTIVE_ADMIN,
     ACME_MEMBER,
-    ADMIN,
-    ANONYMOUS,
     DRAFT,
     GLOBEX,
+    GLOBEX_ADMIN,
+    GLOBEX_DRAFT,
+    GLOBEX_PUBLISHED,
     MEMBER,
-    OTHER_ADMIN,
-    SERVICE,
+    NOBODY,
+    PUBLISHED,
     Who,
 )
-from tests.policies import nobodies
+from tests.policies import Outcomes, Place, cases
 from tests.tools import become
 
-READ = "SELECT id FROM chatbots"
-READ_ALL_COLUMNS = "SELECT * FROM chatbots"
-READ_DRAFT = f"SELECT id FROM chatbots WHERE id = '{DRAFT}'"
-READ_GLOBEX = f"SELECT id FROM chatbots WHERE tenant_id = '{GLOBEX}'"
-READ_VIEW = "SELECT * FROM published_chatbots"
-CREATE = f"""
-    INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model)
-    VALUES ('{ACME}', '{ACME_ADMIN}', 'New', 'Be new.', 'a-model')
-"""
-CREATE_ANONYMOUSLY = CREATE.replace(f"'{ACME_ADMIN}'", "NULL")
-CREATE_AS_MEMBER = CREATE.replace(str(ACME_ADMIN), str(ACME_MEMBER))
-CREATE_ELSEWHERE = CREATE.replace(str(ACME), str(GLOBEX))
-CREATE_BACKDATED = CREATE.replace("model)", "model, created_at)").replace("'a-model')", "'a-model', '2020-01-01')")
+ROWS = {"published": PUBLISHED, "draft": DRAFT, "Globex's published": GLOBEX_PUBLISHED, "Globex's draft": GLOBEX_DRAFT}
 CONFIGURE = """
     UPDATE chatbots SET name = 'New', description = 'New', system_prompt = 'New', model = 'new', temperature = 1,
-        max_tokens = 5, settings = '{"a": 1}', is_published = true
+        max_tokens = 5, settings = '{"a": 1}', is_published = NOT is_published
 """
-MOVE = f"UPDATE chatbots SET tenant_id = '{GLOBEX}'"
-TAKE_OVER = f"UPDATE chatbots SET created_by = '{ACME_MEMBER}'"
-BACKDATE = "UPDATE chatbots SET updated_at = '2020-01-01'"
-DELETE = "DELETE FROM chatbots"
-WRITE_VIEW = "UPDATE published_chatbots SET name = 'New'"
+CREATE = "INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model) VALUES ('{}', {}, 'N', 'N', 'm')"
+UPSERT = f"""
+    INSERT INTO chatbots (id, tenant_id, created_by, name, system_prompt, model)
+    VALUES ('{DRAFT}', '{ACME}', '{ACME_ADMIN}', 'N', 'N', 'm')
+    ON CONFLICT (id) DO UPDATE SET name = excluded.name
+"""
+MERGE = f"""
+    MERGE INTO chatbots USING (VALUES ('{DRAFT}'::uuid)) AS source (wanted) ON id = wanted
+    WHEN MATCHED THEN UPDATE SET name = 'New'
+"""
+
+READING = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    all                             2      0      1         1     2       1      2       4     4
+    published                       1      0      1         1     1       0      0       1     1
+    draft                           0      0      0         0     1       0      0       1     1
+    Globex's published              1      0      0         0     0       1      1       1     1
+    Globex's draft                  0      0      0         0     0       0      1       1     1
+    every column                grant      0      1         1     2       1      2       4     4
+    prompts                     grant      0      1         1     2       1      2       4     4
+    whole rows                  grant      0      1         1     2       1      2       4     4
+    where the prompt is         grant      0      1         1     1       0      0       1     1
+"""
+READ = {f"{name}": f"SELECT id, tenant_id, name FROM chatbots WHERE id = '{row}'" for name, row in ROWS.items()} | {
+    "all": "SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at FROM chatbots",
+    "every column": "SELECT * FROM chatbots",
+    "prompts": "SELECT system_prompt FROM chatbots",
+    "whole rows": "SELECT chatbots FROM chatbots",
+    "where the prompt is": f"SELECT id FROM chatbots WHERE system_prompt = 'Be kind.' AND id = '{PUBLISHED}'",
+}
+
+READING_THE_VIEW = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    every column                    2      0      1         1     1       1      1       2     2
+    published                       1      0      1         1     1       0      0       1     1
+    Globex's published              1      0      0         0     0       1      1       1     1
+    rename                      grant  grant  grant     grant grant   grant  grant   grant     2
+    delete                      grant  grant  grant     grant grant   grant  grant   grant     2
+"""
+THE_VIEW = {
+    "every column": "SELECT * FROM published_chatbots",
+    "published": f"SELECT * FROM published_chatbots WHERE id = '{PUBLISHED}'",
+    "Globex's published": f"SELECT * FROM published_chatbots WHERE id = '{GLOBEX_PUBLISHED}'",
+    "rename": "UPDATE published_chatbots SET name = 'New'",
+    "delete": "DELETE FROM published_chatbots",
+}
+
+CREATING = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    as themself                 grant policy policy    policy     1  policy policy       1     1
+    as themself, in Globex      grant policy policy    policy policy policy      1       1     1
+    in the member's name        grant policy policy    policy policy policy policy       1     1
+    as a former admin           grant policy policy    policy policy policy policy       1     1
+    in nobody's name            grant policy policy    policy policy policy policy       1     1
+    in Globex                   grant policy policy    policy policy policy policy       1     1
+"""
+CREATED = {
+    "as themself": CREATE.format(ACME, f"'{ACME_ADMIN}'"),
+    "as themself, in Globex": CREATE.format(GLOBEX, f"'{GLOBEX_ADMIN}'"),
+    "in the member's name": CREATE.format(ACME, f"'{ACME_MEMBER}'"),
+    "as a former admin": CREATE.format(ACME, f"'{ACME_INACTIVE_ADMIN}'"),
+    "in nobody's name": CREATE.format(ACME, "NULL"),
+    "in Globex": CREATE.format(GLOBEX, f"'{ACME_ADMIN}'"),
+}
+
+CHANGING = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    configure all               grant      0      0         0     2       0      2       4     4
+    configure published         grant      0      0         0     1       0      0       1     1
+    configure draft             grant      0      0         0     1       0      0       1     1
+    configure Globex's published grant     0      0         0     0       0      1       1     1
+    configure Globex's draft    grant      0      0         0     0       0      1       1     1
+    upsert the draft            grant policy policy    policy     1  policy policy       1     1
+    merge into the draft        grant      0      0         0     1       0      0       1     1
+    move to Globex              grant  grant  grant     grant grant   grant  grant       1     1
+    take over                   grant  grant  grant     grant grant   grant  grant       1     1
+    backdate                    grant  grant  grant     grant grant   grant  grant       1     1
+    forge the time of change    grant  grant  grant     grant grant   grant  grant       1     1
+    change the id               grant  grant  grant     grant grant   grant  grant       1     1
+    create backdated            grant  grant  grant     grant grant   grant  grant       1     1
+    create as changed then      grant  grant  grant     grant grant   grant  grant       1     1
+    delete all                  grant      0      0         0     2       0      2       4     4
+    delete published            grant      0      0         0     1       0      0       1     1
+    delete draft                grant      0      0         0     1       0      0       1     1
+    delete Globex's published   grant      0      0         0     0       0      1       1     1
+    delete Globex's draft       grant      0      0         0     0       0      1       1     1
+"""
+CHANGES = (
+    {f"configure {name}": f"{CONFIGURE} WHERE id = '{row}'" for name, row in ROWS.items()}
+    | {f"delete {name}": f"DELETE FROM chatbots WHERE id = '{row}'" for name, row in ROWS.items()}
+    | {
+        "configure all": CONFIGURE,
+        "upsert the draft": UPSERT,
+        "merge into the draft": MERGE,
+        "move to Globex": f"UPDATE chatbots SET tenant_id = '{GLOBEX}' WHERE id = '{DRAFT}'",
+        "take over": f"UPDATE chatbots SET created_by = '{ACME_MEMBER}' WHERE id = '{PUBLISHED}'",
+        "backdate": f"UPDATE chatbots SET created_at = '2020-01-01' WHERE id = '{PUBLISHED}'",
+        "forge the time of change": f"UPDATE chatbots SET updated_at = '2020-01-01' WHERE id = '{PUBLISHED}'",
+        "change the id": f"UPDATE chatbots SET id = '{NOBODY}' WHERE id = '{DRAFT}'",
+        "create backdated": CREATED["as themself"]
+        .replace("model)", "model, created_at)")
+        .replace("'m')", "'m', now())"),
+        "create as changed then": CREATED["as themself"]
+        .replace("model)", "model, updated_at)")
+        .replace("'m')", "'m', now())"),
+        "delete all": "DELETE FROM chatbots",
+    }
+)
 
 
 @pytest.mark.parametrize(
-    ("who", "statement", "outcome"),
+    ("statement", "outcomes"),
     [
-        pytest.param(ANONYMOUS, READ, 2, id="anonymous-reads-published-of-every-tenant"),
-        pytest.param(ANONYMOUS, READ_ALL_COLUMNS, "grant", id="anonymous-reads-not-every-column"),
-        pytest.param(ANONYMOUS, READ_DRAFT, 0, id="anonymous-reads-no-draft"),
-        pytest.param(ANONYMOUS, READ_VIEW, 2, id="anonymous-reads-the-view"),
-        pytest.param(MEMBER, READ_ALL_COLUMNS, 1, id="member-reads-published"),
-        pytest.param(MEMBER, READ_DRAFT, 0, id="member-reads-no-draft"),
-        pytest.param(MEMBER, READ_GLOBEX, 0, id="member-reads-nothing-elsewhere"),
-        pytest.param(MEMBER, READ_VIEW, 1, id="member-reads-the-view"),
-        pytest.param(ADMIN, READ_ALL_COLUMNS, 2, id="admin-reads-own-tenant"),
-        pytest.param(ADMIN, READ_DRAFT, 1, id="admin-reads-draft"),
-        pytest.param(ADMIN, READ_GLOBEX, 0, id="admin-reads-nothing-elsewhere"),
-        pytest.param(ADMIN, READ_VIEW, 1, id="admin-reads-the-view"),
-        pytest.param(OTHER_ADMIN, READ_GLOBEX, 2, id="other-admin-reads-own-tenant"),
-        pytest.param(OTHER_ADMIN, READ_DRAFT, 0, id="other-admin-reads-nothing-elsewhere"),
-        pytest.param(SERVICE, READ_ALL_COLUMNS, 4, id="service-reads-all"),
-        pytest.param(SERVICE, READ_VIEW, 2, id="service-reads-the-view"),
-        *nobodies(READ, 0, "reads-nothing"),
-        pytest.param(ANONYMOUS, CREATE, "grant", id="anonymous-creates-nothing"),
-        *nobodies(CREATE, "policy", "creates-nothing"),
-        pytest.param(ANONYMOUS, CONFIGURE, "grant", id="anonymous-configures-nothing"),
-        *nobodies(CONFIGURE, 0, "configures-nothing"),
-        pytest.param(ANONYMOUS, DELETE, "grant", id="anonymous-deletes-nothing"),
-        *nobodies(DELETE, 0, "deletes-nothing"),
-        pytest.param(ADMIN, CREATE, 1, id="admin-creates-as-themself"),
-        pytest.param(ADMIN, CREATE_ANONYMOUSLY, "policy", id="admin-creates-not-without-a-name"),
-        pytest.param(ADMIN, CREATE_AS_MEMBER, "policy", id="admin-creates-in-nobodys-name"),
-        pytest.param(ADMIN, CREATE_ELSEWHERE, "policy", id="admin-creates-nothing-elsewhere"),
-        pytest.param(ADMIN, CREATE_BACKDATED, "grant", id="admin-forges-no-time"),
-        pytest.param(MEMBER, CREATE_AS_MEMBER, "policy", id="member-creates-nothing"),
-        pytest.param(OTHER_ADMIN, CREATE, "policy", id="other-admin-creates-nothing-elsewhere"),
-        pytest.param(SERVICE, CREATE_ANONYMOUSLY, 1, id="service-creates"),
-        pytest.param(ADMIN, CONFIGURE, 2, id="admin-configures-own-tenant"),
-        pytest.param(OTHER_ADMIN, CONFIGURE, 2, id="other-admin-configures-own-tenant"),
-        pytest.param(MEMBER, CONFIGURE, 0, id="member-configures-nothing"),
-        pytest.param(SERVICE, CONFIGURE, 4, id="service-configures-all"),
-        pytest.param(ADMIN, MOVE, "grant", id="admin-moves-none"),
-        pytest.param(ADMIN, TAKE_OVER, "grant", id="admin-takes-none-over"),
-        pytest.param(ADMIN, BACKDATE, "grant", id="admin-backdates-none"),
-        pytest.param(SERVICE, TAKE_OVER, 4, id="service-takes-over"),
-        pytest.param(ADMIN, DELETE, 2, id="admin-deletes-own-tenant"),
-        pytest.param(MEMBER, DELETE, 0, id="member-deletes-nothing"),
-        pytest.param(SERVICE, DELETE, 4, id="service-deletes-all"),
-        pytest.param(ADMIN, WRITE_VIEW, "grant", id="admin-writes-no-view"),
-        pytest.param(ANONYMOUS, WRITE_VIEW, "grant", id="anonymous-writes-no-view"),
-        pytest.param(SERVICE, WRITE_VIEW, "grant", id="service-writes-no-view"),
+        *cases(READING, READ),
+        *cases(READING_THE_VIEW, THE_VIEW),
+        *cases(CREATING, CREATED),
+        *cases(CHANGING, CHANGES),
     ],
 )
-def test_chatbots(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
-    assert try_as(who, statement) == outcome
+def test_chatbots(place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert place.attempt_as_each(statement) == outcomes
 
 
 def test_a_role_that_inherits_both_client_roles_sees_what_authenticated_sees(platform: Connection) -> None:

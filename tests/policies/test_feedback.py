@@ -1,72 +1,109 @@
-"""Who may do what with feedback: design §3's row for it, each denial beside a case that succeeds."""
-
-from collections.abc import Callable
+"""Who may do what with feedback, by its name and through the old version's view: design §3's row for it."""
 
 import pytest
 
 from tests.people import (
+    ACME_ADMIN,
     ACME_COLLEAGUE,
+    ACME_INACTIVE,
     ACME_MEMBER,
-    ADMIN,
-    ANONYMOUS,
-    COLLEAGUE,
+    ADMINS_FEEDBACK,
     COLLEAGUES_ANSWER,
-    MEMBER,
-    OTHER_MEMBER,
+    COLLEAGUES_FEEDBACK,
+    GLOBEX_ANSWER,
+    GLOBEX_FEEDBACK,
+    INACTIVES_FEEDBACK,
+    INACTIVES_QUESTION,
     OWN_ANSWER,
     OWN_FEEDBACK,
     OWN_OTHER_ANSWER,
-    SERVICE,
-    Who,
 )
-from tests.policies import nobodies
+from tests.policies import Outcomes, Place, cases
 
-READ = "SELECT FROM feedback"
-READ_OWN = f"SELECT FROM feedback WHERE id = '{OWN_FEEDBACK}'"
-GIVE = "INSERT INTO feedback (message_id, user_id, rating, notes) VALUES"
-RATE = f"{GIVE} ('{OWN_OTHER_ANSWER}', '{ACME_MEMBER}', 4, 'Fine')"
-RATE_TOO_HIGH = f"{GIVE} ('{OWN_OTHER_ANSWER}', '{ACME_MEMBER}', 6, NULL)"
-RATE_COLLEAGUES = f"{GIVE} ('{COLLEAGUES_ANSWER}', '{ACME_MEMBER}', 1, NULL)"
-RATE_FOR_OTHERS = f"{GIVE} ('{OWN_ANSWER}', '{ACME_COLLEAGUE}', 1, NULL)"
-CHANGE = "UPDATE feedback SET rating = 2, notes = 'Changed'"
-REDIRECT = f"UPDATE feedback SET message_id = '{OWN_OTHER_ANSWER}'"
-DELETE = "DELETE FROM feedback"
-COMPAT_READ = "SELECT comment FROM chatbot_compat.feedback"
-COMPAT_CHANGE = "UPDATE chatbot_compat.feedback SET comment = 'Changed'"
+ROWS = {
+    "the member's": OWN_FEEDBACK,
+    "the colleague's": COLLEAGUES_FEEDBACK,
+    "the admin's": ADMINS_FEEDBACK,
+    "the inactive's": INACTIVES_FEEDBACK,
+    "Globex's": GLOBEX_FEEDBACK,
+}
+RATE = "INSERT INTO feedback (message_id, user_id, rating, notes) VALUES ('{}', '{}', 4, 'Fine')"
+CHANGE = f"UPDATE feedback SET {{}} WHERE id = '{OWN_FEEDBACK}'"
 
-
-@pytest.mark.parametrize(
-    ("who", "statement", "outcome"),
-    [
-        pytest.param(MEMBER, READ, 1, id="member-reads-own"),
-        pytest.param(MEMBER, READ_OWN, 1, id="member-reads-own-one"),
-        pytest.param(COLLEAGUE, READ_OWN, 0, id="member-reads-no-colleagues"),
-        pytest.param(ADMIN, READ, 0, id="admin-reads-none"),
-        pytest.param(OTHER_MEMBER, READ_OWN, 0, id="other-member-reads-nothing-elsewhere"),
-        pytest.param(SERVICE, READ, 3, id="service-reads-all"),
-        pytest.param(ANONYMOUS, READ, "grant", id="anonymous-reads-nothing"),
-        *nobodies(READ, 0, "reads-nothing"),
-        pytest.param(ANONYMOUS, CHANGE, "grant", id="anonymous-changes-nothing"),
-        *nobodies(CHANGE, 0, "changes-nothing"),
-        pytest.param(ANONYMOUS, DELETE, "grant", id="anonymous-deletes-nothing"),
-        *nobodies(DELETE, 0, "deletes-nothing"),
-        pytest.param(ANONYMOUS, RATE, "grant", id="anonymous-rates-nothing"),
-        *nobodies(RATE, "policy", "rates-nothing"),
-        pytest.param(MEMBER, RATE, 1, id="member-rates-own-conversation"),
-        pytest.param(MEMBER, RATE_TOO_HIGH, "check", id="no-rating-past-five"),
-        pytest.param(MEMBER, RATE_COLLEAGUES, "policy", id="member-rates-not-elsewhere"),
-        pytest.param(MEMBER, RATE_FOR_OTHERS, "policy", id="member-rates-in-nobodys-name"),
-        pytest.param(ADMIN, RATE, "policy", id="admin-rates-for-nobody"),
-        pytest.param(MEMBER, CHANGE, 1, id="member-changes-own"),
-        pytest.param(ADMIN, CHANGE, 0, id="admin-changes-none"),
-        pytest.param(MEMBER, REDIRECT, "grant", id="member-redirects-none"),
-        pytest.param(MEMBER, DELETE, 1, id="member-deletes-own"),
-        pytest.param(SERVICE, DELETE, 3, id="service-deletes"),
-        pytest.param(MEMBER, COMPAT_READ, 1, id="member-reads-own-by-the-old-name"),
-        pytest.param(MEMBER, COMPAT_CHANGE, 1, id="member-changes-own-by-the-old-name"),
-        pytest.param(ADMIN, COMPAT_READ, 0, id="admin-reads-none-by-the-old-name"),
-        pytest.param(ANONYMOUS, COMPAT_READ, "grant", id="anonymous-reads-none-by-the-old-name"),
-    ],
+FEEDBACK = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    read all                    grant      0      1         1     1       1      0       5     5
+    read the member's           grant      0      1         0     0       0      0       1     1
+    read the colleague's        grant      0      0         1     0       0      0       1     1
+    read the admin's            grant      0      0         0     1       0      0       1     1
+    read the inactive's         grant      0      0         0     0       0      0       1     1
+    read Globex's               grant      0      0         0     0       1      0       1     1
+    rate                        grant policy      1    policy policy  policy policy       1     1
+    rate the inactive's         grant policy policy    policy policy  policy policy       1     1
+    rate the colleague's        grant policy policy    policy policy  policy policy       1     1
+    rate Globex's               grant policy policy    policy policy  policy policy       1     1
+    rate in others' name        grant policy policy    policy policy  policy policy       1     1
+    rate by admin               grant policy policy    policy policy  policy policy       1     1
+    rate again by upsert        grant policy      1    policy policy  policy policy       1     1
+    change all                  grant      0      1         1     1       1      0       5     5
+    change the member's         grant      0      1         0     0       0      0       1     1
+    change the colleague's      grant      0      0         1     0       0      0       1     1
+    change the admin's          grant      0      0         0     1       0      0       1     1
+    change the inactive's       grant      0      0         0     0       0      0       1     1
+    change Globex's             grant      0      0         0     0       1      0       1     1
+    redirect                    grant  grant  grant     grant grant   grant  grant       1     1
+    hand over                   grant  grant  grant     grant grant   grant  grant       1     1
+    change the id               grant  grant  grant     grant grant   grant  grant       1     1
+    backdate                    grant  grant  grant     grant grant   grant  grant       1     1
+    rate backdated              grant  grant  grant     grant grant   grant  grant       1     1
+    delete all                  grant      0      1         1     1       1      0       5     5
+    delete the member's         grant      0      1         0     0       0      0       1     1
+    delete the colleague's      grant      0      0         1     0       0      0       1     1
+    delete the admin's          grant      0      0         0     1       0      0       1     1
+    delete the inactive's       grant      0      0         0     0       0      0       1     1
+    delete Globex's             grant      0      0         0     0       1      0       1     1
+"""
+ON_FEEDBACK = (
+    {f"read {name}": f"SELECT * FROM feedback WHERE id = '{row}'" for name, row in ROWS.items()}
+    | {
+        f"change {name}": f"UPDATE feedback SET rating = 2, notes = 'New' WHERE id = '{row}'"
+        for name, row in ROWS.items()
+    }
+    | {f"delete {name}": f"DELETE FROM feedback WHERE id = '{row}'" for name, row in ROWS.items()}
+    | {
+        "read all": "SELECT * FROM feedback",
+        "rate": RATE.format(OWN_OTHER_ANSWER, ACME_MEMBER),
+        "rate the inactive's": RATE.format(INACTIVES_QUESTION, ACME_INACTIVE),
+        "rate the colleague's": RATE.format(COLLEAGUES_ANSWER, ACME_MEMBER),
+        "rate Globex's": RATE.format(GLOBEX_ANSWER, ACME_MEMBER),
+        "rate in others' name": RATE.format(OWN_ANSWER, ACME_COLLEAGUE),
+        "rate by admin": RATE.format(OWN_ANSWER, ACME_ADMIN),
+        "rate again by upsert": RATE.format(OWN_ANSWER, ACME_MEMBER)
+        + " ON CONFLICT (message_id, user_id) DO UPDATE SET rating = excluded.rating",
+        "change all": "UPDATE feedback SET rating = 2, notes = 'New'",
+        "redirect": CHANGE.format(f"message_id = '{OWN_OTHER_ANSWER}'"),
+        "hand over": CHANGE.format(f"user_id = '{ACME_COLLEAGUE}'"),
+        "change the id": CHANGE.format("id = id"),
+        "backdate": CHANGE.format("created_at = '2020-01-01'"),
+        "rate backdated": f"""
+            INSERT INTO feedback (message_id, user_id, rating, created_at)
+            VALUES ('{OWN_OTHER_ANSWER}', '{ACME_MEMBER}', 4, now())""",
+        "delete all": "DELETE FROM feedback",
+    }
 )
-def test_feedback(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
-    assert try_as(who, statement) == outcome
+
+
+@pytest.mark.parametrize(("statement", "outcomes"), cases(FEEDBACK, ON_FEEDBACK))
+def test_feedback(fresh_place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert fresh_place.attempt_as_each(statement) == outcomes
+
+
+@pytest.mark.parametrize(("statement", "outcomes"), cases(FEEDBACK, ON_FEEDBACK))
+def test_feedback_by_its_old_name(fresh_place: Place, statement: str, outcomes: Outcomes) -> None:
+    by_its_old_name = statement.replace("feedback", "chatbot_compat.feedback").replace("notes", "comment")
+    assert fresh_place.attempt_as_each(by_its_old_name) == outcomes
+
+
+def test_nobody_rates_past_five(fresh_place: Place) -> None:
+    outcomes = fresh_place.attempt_as_each(RATE.format(OWN_OTHER_ANSWER, ACME_MEMBER).replace(" 4,", " 6,"))
+    assert outcomes["owner"] == outcomes["service"] == outcomes["member"] == "check"

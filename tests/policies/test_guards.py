@@ -9,6 +9,7 @@ from tests.people import (
     ACME,
     ACME_COLLEAGUE,
     ACME_INACTIVE,
+    ACME_INACTIVE_ADMIN,
     ACME_MEMBER,
     DRAFT,
     GLOBEX,
@@ -66,7 +67,9 @@ def try_freely(platform: Connection) -> Callable[[Who, str], int | str]:
     [
         pytest.param(f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'", "guard", id="promote-self"),
         pytest.param(f"UPDATE users SET tenant_id = '{GLOBEX}' WHERE id = '{ACME_MEMBER}'", "guard", id="move-self"),
-        pytest.param(f"UPDATE users SET id = '{NOBODY}' WHERE id = '{ACME_INACTIVE}'", "guard", id="take-over-an-id"),
+        pytest.param(
+            f"UPDATE users SET id = '{NOBODY}' WHERE id = '{ACME_INACTIVE_ADMIN}'", "guard", id="take-over-an-id"
+        ),
         pytest.param(f"UPDATE users SET is_active = true WHERE id = '{ACME_INACTIVE}'", "guard", id="reactivate"),
         pytest.param(UPSERT, "guard", id="promote-by-upsert"),
         pytest.param(MERGE, "guard", id="promote-by-merge"),

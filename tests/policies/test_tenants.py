@@ -1,51 +1,51 @@
-"""Who may do what with tenants: design §3's row for it, each denial beside a case that succeeds."""
-
-from collections.abc import Callable
+"""Who may do what with tenants, and with the version table: design §3's rows for them."""
 
 import pytest
 
-from tests.people import (
-    ACME,
-    ADMIN,
-    ANONYMOUS,
-    MEMBER,
-    OTHER_ADMIN,
-    SERVICE,
-    Who,
-)
-from tests.policies import nobodies
+from tests.people import ACME, GLOBEX
+from tests.policies import Outcomes, Place, cases
 
-READ = "SELECT FROM tenants"
-READ_OWN = f"SELECT FROM tenants WHERE id = '{ACME}'"
-CREATE = "INSERT INTO tenants (name) VALUES ('New')"
-RENAME = "UPDATE tenants SET name = 'New'"
-DELETE = "DELETE FROM tenants"
+TENANTS = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    read all                    grant      0      1         1     1       1      1       2     2
+    read Acme                   grant      0      1         1     1       0      0       1     1
+    read Globex                 grant      0      0         0     0       1      1       1     1
+    create                      grant  grant  grant     grant grant   grant  grant       1     1
+    rename Acme                 grant  grant  grant     grant grant   grant  grant       1     1
+    rename Globex               grant  grant  grant     grant grant   grant  grant       1     1
+    delete Acme                 grant  grant  grant     grant grant   grant  grant       1     1
+    delete Globex               grant  grant  grant     grant grant   grant  grant       1     1
+"""
+VERSIONS = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    read                        grant  grant  grant     grant grant   grant  grant   grant     1
+    insert                      grant  grant  grant     grant grant   grant  grant   grant     1
+    update                      grant  grant  grant     grant grant   grant  grant   grant     1
+    delete                      grant  grant  grant     grant grant   grant  grant   grant     1
+"""
+ON_TENANTS = {
+    "read all": "SELECT * FROM tenants",
+    "read Acme": f"SELECT * FROM tenants WHERE id = '{ACME}'",
+    "read Globex": f"SELECT * FROM tenants WHERE id = '{GLOBEX}'",
+    "create": "INSERT INTO tenants (name) VALUES ('New')",
+    "rename Acme": f"UPDATE tenants SET name = 'New' WHERE id = '{ACME}'",
+    "rename Globex": f"UPDATE tenants SET name = 'New' WHERE id = '{GLOBEX}'",
+    "delete Acme": f"DELETE FROM tenants WHERE id = '{ACME}'",
+    "delete Globex": f"DELETE FROM tenants WHERE id = '{GLOBEX}'",
+}
+ON_VERSIONS = {
+    "read": "SELECT * FROM alembic_version",
+    "insert": "INSERT INTO alembic_version VALUES ('000')",
+    "update": "UPDATE alembic_version SET version_num = '000'",
+    "delete": "DELETE FROM alembic_version",
+}
 
 
-@pytest.mark.parametrize(
-    ("who", "statement", "outcome"),
-    [
-        pytest.param(MEMBER, READ, 1, id="member-reads-one"),
-        pytest.param(MEMBER, READ_OWN, 1, id="member-reads-own"),
-        pytest.param(ADMIN, READ, 1, id="admin-reads-one"),
-        pytest.param(OTHER_ADMIN, READ, 1, id="other-admin-reads-one"),
-        pytest.param(OTHER_ADMIN, READ_OWN, 0, id="other-admin-reads-nothing-elsewhere"),
-        pytest.param(SERVICE, READ, 2, id="service-reads-all"),
-        pytest.param(ANONYMOUS, READ, "grant", id="anonymous-reads-nothing"),
-        *nobodies(READ, 0, "reads-nothing"),
-        pytest.param(ADMIN, CREATE, "grant", id="admin-has-no-insert"),
-        pytest.param(ADMIN, RENAME, "grant", id="admin-has-no-update"),
-        pytest.param(ADMIN, DELETE, "grant", id="admin-has-no-delete"),
-        pytest.param(MEMBER, CREATE, "grant", id="member-has-no-insert"),
-        pytest.param(MEMBER, RENAME, "grant", id="member-has-no-update"),
-        pytest.param(MEMBER, DELETE, "grant", id="member-has-no-delete"),
-        pytest.param(ANONYMOUS, CREATE, "grant", id="anonymous-has-no-insert"),
-        pytest.param(ANONYMOUS, RENAME, "grant", id="anonymous-has-no-update"),
-        pytest.param(ANONYMOUS, DELETE, "grant", id="anonymous-has-no-delete"),
-        pytest.param(SERVICE, CREATE, 1, id="service-creates"),
-        pytest.param(SERVICE, RENAME, 2, id="service-renames"),
-        pytest.param(SERVICE, DELETE, 2, id="service-deletes"),
-    ],
-)
-def test_tenants(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
-    assert try_as(who, statement) == outcome
+@pytest.mark.parametrize(("statement", "outcomes"), cases(TENANTS, ON_TENANTS))
+def test_tenants(fresh_place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert fresh_place.attempt_as_each(statement) == outcomes
+
+
+@pytest.mark.parametrize(("statement", "outcomes"), cases(VERSIONS, ON_VERSIONS))
+def test_the_version_table(place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert place.attempt_as_each(statement) == outcomes

@@ -1,79 +1,92 @@
-"""Who may do what with users: design §3's row for it, each denial beside a case that succeeds."""
-
-from collections.abc import Callable
+"""Who may do what with users: design §3's row for it."""
 
 import pytest
 
 from tests.people import (
     ACME,
+    ACME_ADMIN,
     ACME_COLLEAGUE,
     ACME_INACTIVE,
     ACME_MEMBER,
-    ADMIN,
-    ANONYMOUS,
-    COLLEAGUE,
     GLOBEX,
-    MEMBER,
-    OTHER_ADMIN,
-    OWNER,
-    SERVICE,
-    Who,
+    GLOBEX_MEMBER,
+    NEWCOMER,
+    NOBODY,
 )
-from tests.policies import nobodies
+from tests.policies import Outcomes, Place, cases
 
-READ = "SELECT FROM users"
-READ_SELF = f"SELECT FROM users WHERE id = '{ACME_MEMBER}'"
-READ_GLOBEX = f"SELECT FROM users WHERE tenant_id = '{GLOBEX}'"
-RENAME = "UPDATE users SET full_name = 'New'"
-RENAME_COLLEAGUE = f"UPDATE users SET full_name = 'New' WHERE id = '{ACME_COLLEAGUE}'"
-PROMOTE_SELF = f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'"
-MOVE = f"UPDATE users SET tenant_id = '{GLOBEX}' WHERE id = '{ACME_MEMBER}'"
-REACTIVATE = f"UPDATE users SET is_active = true WHERE id = '{ACME_INACTIVE}'"
-INVITE = f"INSERT INTO users (tenant_id, email) VALUES ('{ACME}', 'new@acme.example')"
-INVITE_ADMIN = f"INSERT INTO users (tenant_id, email, role) VALUES ('{ACME}', 'new@acme.example', 'admin')"
-UNKNOWN_ROLE = f"UPDATE users SET role = 'owner' WHERE id = '{ACME_MEMBER}'"
-DELETE = "DELETE FROM users"
+ROWS = {
+    "the member": ACME_MEMBER,
+    "the colleague": ACME_COLLEAGUE,
+    "the admin": ACME_ADMIN,
+    "the inactive": ACME_INACTIVE,
+    "Globex's member": GLOBEX_MEMBER,
+}
+INVITE = f"INSERT INTO users (id, tenant_id, email{{}}) VALUES ('{NEWCOMER}', '{{}}', 'new@acme.example'{{}})"
+UPSERT = f"""
+    INSERT INTO users (id, tenant_id, email) VALUES ('{ACME_MEMBER}', '{ACME}', 'member@acme.example')
+    ON CONFLICT (id) DO UPDATE SET role = 'admin'
+"""
+MERGE = f"""
+    MERGE INTO users USING (VALUES ('{ACME_MEMBER}'::uuid)) AS source (wanted) ON id = wanted
+    WHEN MATCHED THEN UPDATE SET role = 'admin'
+"""
 
-
-@pytest.mark.parametrize(
-    ("who", "statement", "outcome"),
-    [
-        pytest.param(MEMBER, READ, 1, id="member-reads-one"),
-        pytest.param(MEMBER, READ_SELF, 1, id="member-reads-self"),
-        pytest.param(COLLEAGUE, READ_SELF, 0, id="member-reads-no-colleague"),
-        pytest.param(ADMIN, READ, 5, id="admin-reads-own-tenant"),
-        pytest.param(ADMIN, READ_SELF, 1, id="admin-reads-a-member"),
-        pytest.param(ADMIN, READ_GLOBEX, 0, id="admin-reads-nothing-elsewhere"),
-        pytest.param(OTHER_ADMIN, READ_GLOBEX, 2, id="other-admin-reads-own-tenant"),
-        pytest.param(SERVICE, READ, 7, id="service-reads-all"),
-        pytest.param(ANONYMOUS, READ, "grant", id="anonymous-reads-nothing"),
-        *nobodies(READ, 0, "reads-nothing"),
-        pytest.param(ANONYMOUS, RENAME, "grant", id="anonymous-renames-nothing"),
-        *nobodies(RENAME, 0, "renames-nothing"),
-        pytest.param(MEMBER, RENAME, 1, id="member-renames-self-alone"),
-        pytest.param(ADMIN, RENAME, 1, id="admin-renames-self-alone"),
-        pytest.param(ADMIN, RENAME_COLLEAGUE, 0, id="admin-renames-no-member"),
-        pytest.param(COLLEAGUE, RENAME_COLLEAGUE, 1, id="colleague-renames-self"),
-        pytest.param(SERVICE, RENAME, 7, id="service-renames-all"),
-        pytest.param(ADMIN, PROMOTE_SELF, "grant", id="admin-may-not-promote"),
-        pytest.param(ADMIN, MOVE, "grant", id="admin-may-not-move"),
-        pytest.param(ADMIN, REACTIVATE, "grant", id="admin-may-not-reactivate"),
-        pytest.param(ADMIN, INVITE, "grant", id="admin-may-not-invite"),
-        pytest.param(ADMIN, INVITE_ADMIN, "grant", id="admin-may-not-invite-an-admin"),
-        pytest.param(ADMIN, DELETE, "grant", id="admin-may-not-delete"),
-        pytest.param(MEMBER, PROMOTE_SELF, "grant", id="member-may-not-promote"),
-        pytest.param(MEMBER, MOVE, "grant", id="member-may-not-move"),
-        pytest.param(MEMBER, REACTIVATE, "grant", id="member-may-not-reactivate"),
-        pytest.param(MEMBER, INVITE, "grant", id="member-may-not-invite"),
-        pytest.param(MEMBER, INVITE_ADMIN, "grant", id="member-may-not-invite-an-admin"),
-        pytest.param(MEMBER, DELETE, "grant", id="member-may-not-delete"),
-        pytest.param(SERVICE, PROMOTE_SELF, 1, id="service-may-promote"),
-        pytest.param(SERVICE, REACTIVATE, 1, id="service-may-reactivate"),
-        pytest.param(SERVICE, INVITE, 1, id="service-may-invite"),
-        pytest.param(SERVICE, INVITE_ADMIN, 1, id="service-may-invite-an-admin"),
-        pytest.param(SERVICE, UNKNOWN_ROLE, "check", id="no-role-but-admin-and-user"),
-        pytest.param(OWNER, PROMOTE_SELF, 1, id="owner-may-promote"),
-    ],
+USERS = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    read all                    grant      0      1         1     5       1      2       7     7
+    read the member             grant      0      1         0     1       0      0       1     1
+    read the colleague          grant      0      0         1     1       0      0       1     1
+    read the admin              grant      0      0         0     1       0      0       1     1
+    read the inactive           grant      0      0         0     1       0      0       1     1
+    read Globex's member        grant      0      0         0     0       1      1       1     1
+    rename all                  grant      0      1         1     1       1      1       7     7
+    rename the member           grant      0      1         0     0       0      0       1     1
+    rename the colleague        grant      0      0         1     0       0      0       1     1
+    rename the admin            grant      0      0         0     1       0      0       1     1
+    rename the inactive         grant      0      0         0     0       0      0       1     1
+    rename Globex's member      grant      0      0         0     0       1      0       1     1
+    promote                     grant  grant  grant     grant grant   grant  grant       1     1
+    promote by upsert           grant  grant  grant     grant grant   grant  grant       1     1
+    promote by merge            grant  grant  grant     grant grant   grant  grant       1     1
+    demote                      grant  grant  grant     grant grant   grant  grant       1     1
+    move                        grant  grant  grant     grant grant   grant  grant       1     1
+    reactivate                  grant  grant  grant     grant grant   grant  grant       1     1
+    change the address          grant  grant  grant     grant grant   grant  grant       1     1
+    change the id               grant  grant  grant     grant grant   grant  grant       1     1
+    backdate                    grant  grant  grant     grant grant   grant  grant       1     1
+    forge the time of change    grant  grant  grant     grant grant   grant  grant       1     1
+    invite                      grant  grant  grant     grant grant   grant  grant       1     1
+    invite to Globex            grant  grant  grant     grant grant   grant  grant       1     1
+    invite an admin             grant  grant  grant     grant grant   grant  grant       1     1
+    delete the inactive         grant  grant  grant     grant grant   grant  grant       1     1
+    delete all                  grant  grant  grant     grant grant   grant  grant       7     7
+"""
+ON_USERS = (
+    {f"read {name}": f"SELECT * FROM users WHERE id = '{row}'" for name, row in ROWS.items()}
+    | {f"rename {name}": f"UPDATE users SET full_name = 'New' WHERE id = '{row}'" for name, row in ROWS.items()}
+    | {
+        "read all": "SELECT * FROM users",
+        "rename all": "UPDATE users SET full_name = 'New'",
+        "promote": f"UPDATE users SET role = 'admin' WHERE id = '{ACME_MEMBER}'",
+        "promote by upsert": UPSERT,
+        "promote by merge": MERGE,
+        "demote": f"UPDATE users SET role = 'user' WHERE id = '{ACME_ADMIN}'",
+        "move": f"UPDATE users SET tenant_id = '{GLOBEX}' WHERE id = '{ACME_MEMBER}'",
+        "reactivate": f"UPDATE users SET is_active = true WHERE id = '{ACME_INACTIVE}'",
+        "change the address": f"UPDATE users SET email = 'new@acme.example' WHERE id = '{ACME_MEMBER}'",
+        "change the id": f"UPDATE users SET id = '{NOBODY}' WHERE email = 'former@acme.example'",
+        "backdate": f"UPDATE users SET created_at = '2020-01-01' WHERE id = '{ACME_MEMBER}'",
+        "forge the time of change": f"UPDATE users SET updated_at = '2020-01-01' WHERE id = '{ACME_MEMBER}'",
+        "invite": INVITE.format("", ACME, ""),
+        "invite to Globex": INVITE.format("", GLOBEX, ""),
+        "invite an admin": INVITE.format(", role", ACME, ", 'admin'"),
+        "delete the inactive": f"DELETE FROM users WHERE id = '{ACME_INACTIVE}'",
+        "delete all": "DELETE FROM users",
+    }
 )
-def test_users(try_as: Callable[..., int | str], who: Who, statement: str, outcome: int | str) -> None:
-    assert try_as(who, statement) == outcome
+
+
+@pytest.mark.parametrize(("statement", "outcomes"), cases(USERS, ON_USERS))
+def test_users(fresh_place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert fresh_place.attempt_as_each(statement) == outcomes

@@ -1,0 +1,29 @@
+"""The shapes of database on which the access matrix holds."""
+
+import pytest
+from pytest_postgresql.executors import NoopExecutor
+
+from app.embedded import SUPERUSER
+from tests.conftest import Host
+from tests.platforms import SUPABASE_OWNER
+from tests.policies import Place
+
+OWNERS = {"people": SUPERUSER, "supabase": SUPABASE_OWNER, "adopted": SUPERUSER}  # by template
+
+
+def place_on(request: pytest.FixtureRequest, template: str) -> Place:
+    host: Host = request.getfixturevalue("host")
+    executor: NoopExecutor = request.getfixturevalue(f"{template}_template")
+    return Place(host.url(executor.template_dbname), OWNERS[template])
+
+
+@pytest.fixture(params=["people", "supabase"], ids=["plain", "supabase"])
+def fresh_place(request: pytest.FixtureRequest) -> Place:
+    """An install whose tables this package made, on plain PostgreSQL and on Supabase."""
+    return place_on(request, request.param)
+
+
+@pytest.fixture(params=["people", "supabase", "adopted"], ids=["plain", "supabase", "adopted"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """The same, or a platform that was adopted: for what is ours there, too."""
+    return place_on(request, request.param)
