@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import UUID
 from weakref import WeakSet
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
 from sqlalchemy.orm import Session, SessionTransaction
 
 if TYPE_CHECKING:  # it needs greenlet, which only those have who use it
@@ -103,8 +104,10 @@ def assume_in_session(session: Session, identity: Identity) -> None:
         current is not None or session.in_nested_transaction() or session.get_transaction() in connected
     ):
         raise RuntimeError("act_as comes before a transaction's first statement: commit or roll back first")
-    for loaded in list(session.identity_map.values()):
-        session.expunge(loaded)
+    if session.identity_map and (session.new or session.dirty or session.deleted):
+        raise RuntimeError("act_as lets go of what the session has loaded: commit or expunge its changes first")
+    if session.identity_map:
+        session.expunge_all()
     session.execution_options = session.execution_options.union({ACTING_AS: identity})
 
 
@@ -141,6 +144,25 @@ def begin(connection: Connection) -> None:
     except BaseException:
         connection.close()  # after this SQLAlchemy would send statements without beginning anything
         raise
+
+
+@event.listens_for(Engine, "before_cursor_execute")
+def refuse_to_go_on_alone(
+    connection: Connection,
+    _cursor: object,
+    _statement: str,
+    _parameters: object,
+    context: ExecutionContext,
+    _many: bool,
+) -> None:
+    """Send nothing once the transaction is over in which the identity held: by a COMMIT in the text of a statement."""
+    if ACTING_AS not in connection.get_execution_options() or context.invoked_statement is BECOME:
+        return
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is None or driver_connection.info.transaction_status == TransactionStatus.IDLE:
+        raise RuntimeError(
+            "act_as holds in transactions that SQLAlchemy begins and ends, and this one was ended by SQL"
+        )
 
 
 @event.listens_for(Engine, "begin_twophase")

@@ -128,6 +128,18 @@ def test_holds_after_a_savepoint_is_rolled_back(target: Target) -> None:
     assert target.visible() == 1
 
 
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_nothing_goes_on_alone_when_sql_ends_the_transaction(target: Target, end: str) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    assert target.visible() == 1
+    target.execute(text(end))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="ended by SQL"):
+            target.who()
+    target.rollback()
+    assert target.visible() == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_left_on_the_pooled_connection(open_target: Callable[..., Target], kind: str) -> None:
     target = open_target(kind)

@@ -74,6 +74,17 @@ def test_objects_of_the_person_before_are_gone(application: Engine) -> None:
         assert draft not in session
 
 
+def test_changes_of_what_the_login_role_has_loaded_are_not_lost(session: Session) -> None:
+    draft = session.get_one(Chatbot, DRAFT)
+    session.commit()
+    draft.name = "New"
+    with pytest.raises(RuntimeError, match="commit or expunge its changes first"):
+        act_as(session, ACME_MEMBER)
+    session.commit()
+    act_as(session, ACME_ADMIN)
+    assert session.get_one(Chatbot, DRAFT).name == "New"
+
+
 def test_a_new_object_waits_for_the_first_person_and_does_not_change_hands(application: Engine) -> None:
     with Session(application) as session:
         session.add(Chatbot(tenant_id=ACME, created_by=ACME_ADMIN, name="New", system_prompt="New", model="m"))
