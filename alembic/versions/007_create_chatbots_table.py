@@ -96,6 +96,12 @@ def create_chatbots() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         )
     """)
+    # No statistics of what tenants write: the planner estimates over all tenants' rows, and shows it to any of them.
+    op.execute("""
+        ALTER TABLE public.chatbots ALTER COLUMN name SET STATISTICS 0, ALTER COLUMN description SET STATISTICS 0,
+            ALTER COLUMN system_prompt SET STATISTICS 0, ALTER COLUMN model SET STATISTICS 0,
+            ALTER COLUMN settings SET STATISTICS 0
+    """)
     op.execute("COMMENT ON TABLE public.chatbots IS 'AI agents that a tenant''s admins configure and publish'")
     for column, comment in {
         "created_by": "The admin who made it; NULL once that person is gone",

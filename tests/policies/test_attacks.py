@@ -160,7 +160,7 @@ def test_errors_show_nothing_of_other_rows(
 
 
 def test_statistics_show_no_values(platform: Connection) -> None:
-    platform.execute("CREATE STATISTICS of_names (mcv) ON tenant_id, name FROM chatbots")
+    platform.execute("CREATE STATISTICS of_tenants (mcv) ON tenant_id, is_published FROM chatbots")
     platform.execute(
         "INSERT INTO chatbots (tenant_id, name, system_prompt, model) SELECT tenant_id, name, 'S', 'm'"
         " FROM chatbots, generate_series(1, 50)"
@@ -173,6 +173,33 @@ def test_statistics_show_no_values(platform: Connection) -> None:
                 become(platform, who)
                 found = platform.execute(f"SELECT FROM {view} WHERE schemaname = 'public'").rowcount
             assert (found > 0) == sees, (view, who)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [
+        ("chatbots WHERE system_prompt = 'Be one of many.'", "chatbots WHERE system_prompt = 'Be unique.'"),
+        ("chatbots WHERE model = 'a-model'", "chatbots WHERE model = 'another-model'"),
+        ("chatbots WHERE name < 'Bot 1@'", "chatbots WHERE name < 'Bot 99'"),
+        ("users WHERE email < '1@'", "users WHERE email < '99@'"),
+        ("conversations WHERE title = 'Own'", "conversations WHERE title = 'Other'"),
+    ],
+    ids=["prompt", "model", "name", "address", "title"],
+)
+def test_estimates_tell_nothing_of_what_others_wrote(crowded: Connection, known: str, unknown: str) -> None:
+    """An API may offer planned counts, and the planner looks at statistics over all tenants' rows."""
+
+    def estimate(what: str) -> int:
+        with crowded.transaction():
+            become(crowded, OTHER_MEMBER)
+            explained = crowded.execute(f"EXPLAIN (FORMAT JSON) SELECT FROM {what}").fetchone()
+        assert explained is not None
+        rows = explained[0][0]["Plan"]["Plan Rows"]
+        assert isinstance(rows, int)
+        return rows
+
+    assert estimate(known) == estimate(unknown)
+    assert estimate("chatbots WHERE created_at > '2000-01-01'") > estimate("chatbots WHERE created_at < '2000-01-01'")
 
 
 @pytest.mark.parametrize("table", ["pg_statistic", "pg_statistic_ext_data", "pg_authid", "pg_user_mapping"])
