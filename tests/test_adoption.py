@@ -546,7 +546,12 @@ def test_a_cascade_does_not_pass_the_guard(empty: URL) -> None:
         assert any("Foreign key own_team of users follows public.teams, where anon, auth" in line for line in warnings)
         alembic(empty, "upgrade", "head")
         move = f"UPDATE teams SET tenant_id = '{GLOBEX}' WHERE tenant_id = '{ACME}'"
+        connection.execute(f"CREATE FUNCTION move() RETURNS void LANGUAGE plpgsql AS $$BEGIN {move}; END$$")
         assert attempt(connection, MEMBER, move, {}) == "guard"
+        assert attempt(connection, MEMBER, "SELECT move()", {}) == "guard"
+        connection.execute("SET log_parameter_max_length_on_error = -1")  # then parameters are part of the context
+        with_parameters = move.replace(f"'{GLOBEX}'", "%(globex)s::uuid")
+        assert attempt(connection, MEMBER, with_parameters, {"globex": str(GLOBEX)}) == "guard"
         assert attempt(connection, SERVICE, move, {}) == 1
         assert attempt(connection, OWNER, move, {}) == 1
 

@@ -563,8 +563,8 @@ WARNINGS = """
         AND coalesce(array_to_string(view.reloptions, ','), '') !~ 'security_invoker=(true|on|yes|1)'
     GROUP BY ev_class
     UNION ALL
-    SELECT format('Foreign key %s of users follows %s, where %s may write: so do id, tenant_id and is_active of people',
-        conname, confrelid::regclass, string_agg(rolname, ', '))
+    SELECT format('Foreign key %s of users follows %s, where %s may write: from 007 on, what it would change of people'
+        ' is refused to them, in functions of the owner too', conname, confrelid::regclass, string_agg(rolname, ', '))
     FROM pg_constraint JOIN adopted ON adopted.oid = conrelid AND relname = 'users'
     JOIN client ON confupdtype IN ('c', 'n', 'd') AND has_any_column_privilege(client.oid, confrelid, 'UPDATE')
         OR confdeltype IN ('n', 'd') AND has_table_privilege(client.oid, confrelid, 'DELETE')

@@ -49,15 +49,23 @@ def create_guard() -> None:
             writer name := current_user;
             stack text;
         BEGIN
-            -- A foreign key's cascade writes as the table's owner, on behalf of whoever changed the other table. Where
-            -- no function calls, which may be the owner's (SECURITY DEFINER), the writer is the session's role.
+            -- A foreign key's cascade writes as the table's owner, on behalf of whoever changed the other table. So
+            -- where no function calls, which may be the owner's (SECURITY DEFINER), or where such a key may be what
+            -- changed the row, the session's role has to be entitled, too.
             GET DIAGNOSTICS stack = PG_CONTEXT;
-            IF strpos(stack, E'\\n') = 0 THEN
+            IF strpos(stack, E'\\n') = 0 OR EXISTS (
+                SELECT FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+                WHERE conrelid = TG_RELID AND contype = 'f' AND TG_OP = 'UPDATE'
+                    AND (confupdtype IN ('c', 'n', 'd') OR confdeltype IN ('n', 'd'))
+                    AND to_jsonb(OLD) -> attname IS DISTINCT FROM to_jsonb(NEW) -> attname
+            ) THEN
                 writer := coalesce(nullif(current_setting('role'), 'none'), session_user);
             END IF;
-            IF pg_has_role(writer, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
-                OR (SELECT rolbypassrls FROM pg_roles WHERE rolname = writer)
-            THEN
+            IF (
+                SELECT bool_and(rolbypassrls OR pg_has_role(pg_roles.oid, relowner, 'USAGE'))
+                FROM pg_roles, pg_class
+                WHERE rolname IN (writer, current_user) AND pg_class.oid = TG_RELID
+            ) THEN
                 RETURN NULL;
             END IF;
             RAISE EXCEPTION 'role % may not set % of %', writer, TG_ARGV[0], TG_RELID::regclass USING
