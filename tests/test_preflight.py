@@ -136,10 +136,10 @@ def test_warns_of_what_weakens_or_breaks(adoptable: URL) -> None:
     assert functions == ["Function public.last_words()", "Function public.react()"]
     assert warnings["006"] == [
         "Row security is off on messages, which anon, authenticated may use: every tenant's rows are open to them",
-        "anon, authenticated may insert into users, also after deleting their own row: have its policy fix id and"
-        " tenant_id, or people choose their tenant",
-        "anon, authenticated hold TRIGGER or TRUNCATE on conversations, feedback, messages, tenants, users, which row"
-        " security does not limit: REVOKE them",
+        "anon, authenticated may insert into users, also after deleting their own row, which makes an inactive person"
+        " active, too: have its policy fix id and tenant_id, or people choose their tenant",
+        "anon, authenticated hold TRIGGER or TRUNCATE on conversations, feedback, messages, tenants, users: the one"
+        " runs code as whoever writes, the owner too, the other empties it for every tenant; REVOKE them",
     ]
 
 
@@ -191,6 +191,19 @@ def test_a_client_past_row_security_does_not_fit(empty: URL) -> None:
     assert obstacles == [
         ("Role authenticated is past row security", "ALTER ROLE authenticated NOSUPERUSER NOBYPASSRLS")
     ]
+
+
+@pytest.mark.parametrize("held", ["postgres", "service_role", "pg_read_all_data", "pg_write_all_data"])
+def test_a_client_with_the_rights_of_others_does_not_fit(empty: URL, held: str) -> None:
+    """Nor on a fresh install: it would own the tables, or read and write them past their grants."""
+    with connect(empty) as connection:
+        connection.execute(f"{ROLES}; GRANT {held} TO authenticated")
+        obstacles = looked_at(empty).obstacles
+        connection.execute(f"REVOKE {held} FROM authenticated")
+    assert [reason for reason, _ in obstacles] == [
+        f"Role authenticated has the rights of {held}, past what this package grants"
+    ]
+    assert looked_at(empty).obstacles == []
 
 
 def test_an_upgrade_says_the_warnings(adoptable: URL) -> None:

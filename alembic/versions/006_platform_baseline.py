@@ -486,6 +486,12 @@ OBSTACLES = r"""
         'give it an owner that no client is a member of'
     FROM adopted JOIN pg_roles ON pg_has_role(pg_roles.oid, relowner, 'USAGE')
     WHERE rolname IN ('anon', 'authenticated') AND NOT rolsuper
+    UNION ALL
+    SELECT format('Role %s has the rights of %s, past what this package grants', client.rolname, held.rolname),
+        format('REVOKE %I FROM %I, or from what stands between', held.rolname, client.rolname)
+    FROM pg_roles AS client JOIN pg_roles AS held ON pg_has_role(client.oid, held.oid, 'USAGE')
+    WHERE client.rolname IN ('anon', 'authenticated') AND NOT client.rolsuper
+        AND held.rolname IN (current_user, 'service_role', 'pg_read_all_data', 'pg_write_all_data')
     -- What the migrating role may do.
     UNION ALL
     SELECT format('%s belongs to %s, and you are %s', name, relowner::regrole, current_user), 'connect as its owner'
@@ -543,7 +549,7 @@ WARNINGS = """
     SELECT format('%s may insert into users%s: have its policy fix id and tenant_id, or people choose their tenant',
         string_agg(rolname, ', '),
         CASE WHEN bool_or(has_table_privilege(client.oid, adopted.oid, 'DELETE'))
-            THEN ', also after deleting their own row' END)
+            THEN ', also after deleting their own row, which makes an inactive person active, too' END)
     FROM adopted JOIN client ON has_any_column_privilege(client.oid, adopted.oid, 'INSERT')
     WHERE relname = 'users' AND (NOT relrowsecurity OR EXISTS (
         SELECT FROM pg_policy, unnest(polroles) AS audience
@@ -596,7 +602,8 @@ WARNINGS = """
         AND NOT EXISTS (TABLE adopted)
     GROUP BY nspname HAVING count(*) = 5
     UNION ALL
-    SELECT format('%s hold TRIGGER or TRUNCATE on %s, which row security does not limit: REVOKE them',
+    SELECT format('%s hold TRIGGER or TRUNCATE on %s: the one runs code as whoever writes, the owner too, the other'
+        ' empties it for every tenant; REVOKE them',
         string_agg(DISTINCT rolname, ', '), string_agg(DISTINCT relname, ', '))
     FROM adopted JOIN client ON has_table_privilege(client.oid, adopted.oid, 'TRIGGER, TRUNCATE')
     HAVING count(*) > 0
