@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
 from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, crowd, populate
-from tests.platforms import ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
+from tests.platforms import FREEDOM, ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
 from tests.tools import Counted, alembic, attempt, connect, url_of
 
 
@@ -136,6 +136,14 @@ def make_adopted_platform(url: URL) -> None:
         populate(connection, first="007")
 
 
+def free(url: URL) -> None:
+    with connect(url) as connection:
+        owner = connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'users'").fetchone()
+    assert owner is not None
+    with connect(url.set(username=owner[0])) as connection:
+        connection.execute(FREEDOM)
+
+
 def add_crowd(url: URL) -> None:
     with connect(url) as connection:
         crowd(connection)
@@ -150,6 +158,10 @@ supabase_template = factories.postgresql_noproc(
 )
 adopted_template = factories.postgresql_noproc(
     depends_on="host", dbname="adopted", load=[loader(make_adopted_platform)]
+)
+free_template = factories.postgresql_noproc(depends_on="people_template", dbname="free", load=[loader(free)])
+free_supabase_template = factories.postgresql_noproc(
+    depends_on="supabase_template", dbname="free_supabase", load=[loader(free)]
 )
 crowd_template = factories.postgresql_noproc(depends_on="people_template", dbname="crowd", load=[loader(add_crowd)])
 

@@ -204,6 +204,15 @@ SUPABASE_PROJECT = f"""
 # What its owner adds after the install.
 SUPABASE_KEY = "ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES auth.users ON DELETE CASCADE"
 
+# A platform that leaves everything to its application.
+FREEDOM = """
+    GRANT ALL ON users, conversations TO authenticated;
+    CREATE POLICY "Anything goes" ON users TO authenticated USING (true) WITH CHECK (true);
+    CREATE POLICY "Anything goes" ON conversations TO authenticated USING (true) WITH CHECK (true);
+    CREATE VIEW profiles AS TABLE users;
+    GRANT ALL ON profiles TO anon, authenticated, service_role
+"""
+
 PLATFORMS = {"plain": PLAIN, "supabase": SUPABASE, "granted": GRANTED}
 
 

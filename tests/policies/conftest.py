@@ -8,7 +8,13 @@ from tests.conftest import Host
 from tests.platforms import SUPABASE_OWNER
 from tests.policies import Place
 
-OWNERS = {"people": SUPERUSER, "supabase": SUPABASE_OWNER, "adopted": SUPERUSER}  # by template
+OWNERS = {  # by template
+    "people": SUPERUSER,
+    "supabase": SUPABASE_OWNER,
+    "adopted": SUPERUSER,
+    "free": SUPERUSER,
+    "free_supabase": SUPABASE_OWNER,
+}
 
 
 def place_on(request: pytest.FixtureRequest, template: str) -> Place:
@@ -26,4 +32,16 @@ def fresh_place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture(params=["people", "supabase", "adopted"], ids=["plain", "supabase", "adopted"])
 def place(request: pytest.FixtureRequest) -> Place:
     """The same, or a platform that was adopted: for what is ours there, too."""
+    return place_on(request, request.param)
+
+
+@pytest.fixture
+def adopted_place(request: pytest.FixtureRequest) -> Place:
+    """The adopted platform alone: for what its own policies have a say in."""
+    return place_on(request, "adopted")
+
+
+@pytest.fixture(params=["free", "free_supabase"], ids=["plain", "supabase"])
+def free_place(request: pytest.FixtureRequest) -> Place:
+    """A fresh install whose users and conversations are open to all."""
     return place_on(request, request.param)

@@ -1,11 +1,9 @@
 """The functions behind row security: who may call them, and that no caller's setting leads them elsewhere."""
 
-from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 from psycopg import Connection
-from sqlalchemy import URL
 
 from tests.people import (
     ACME,
@@ -16,21 +14,30 @@ from tests.people import (
     GLOBEX,
     GLOBEX_ADMIN,
     MEMBER,
+    NO_TOKEN,
     OTHER_ADMIN,
+    OWNER,
     SERVICE,
     Who,
     person,
 )
-from tests.policies import NOBODIES
+from tests.policies import NOBODIES, Place
 from tests.tools import become, connect
 
-HELPERS = ["claimed_user_id", "user_id", "tenant_id", "is_admin"]
+HELPERS = ["claimed_user_id", "user_id", "tenant_id", "is_admin", "is_adopted"]
+TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot"]
 
 
 @pytest.mark.parametrize("helper", HELPERS)
-@pytest.mark.parametrize("who", [ANONYMOUS, MEMBER, ADMIN, SERVICE], ids=["anonymous", "member", "admin", "service"])
-def test_nobody_calls_a_helper_by_name(try_as: Callable[..., int | str], who: Who, helper: str) -> None:
-    assert try_as(who, f"SELECT chatbot_private.{helper}()") == "grant"
+def test_nobody_calls_a_helper_by_name(place: Place, helper: str) -> None:
+    call = f"SELECT chatbot_private.{helper}()"
+    assert place.attempt(call, ANONYMOUS, NO_TOKEN, MEMBER, ADMIN, SERVICE, OWNER) == ["grant"] * 5 + [1]
+
+
+def test_no_function_but_those(place: Place) -> None:
+    with connect(place.url) as connection:
+        found = connection.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'chatbot_private'::regnamespace")
+        assert {name for (name,) in found} == {*HELPERS, *TRIGGERS}
 
 
 @pytest.mark.parametrize(
@@ -50,33 +57,40 @@ def test_nobody_calls_a_helper_by_name(try_as: Callable[..., int | str], who: Wh
     ],
 )
 def test_each_helper_tells_by_itself(
-    platform: Connection, who: Who, user_id: UUID | None, tenant_id: UUID | None, is_admin: bool
+    place: Place, who: Who, user_id: UUID | None, tenant_id: UUID | None, is_admin: bool
 ) -> None:
     """One that said too much would hide behind the others: policies ask several at once."""
-    become(platform, Who(None, who.claims))
     told = "SELECT chatbot_private.user_id(), chatbot_private.tenant_id(), chatbot_private.is_admin()"
-    assert platform.execute(told).fetchone() == (user_id, tenant_id, is_admin)
+    with connect(place.url) as connection, connection.transaction():
+        become(connection, Who(None, who.claims))
+        assert connection.execute(told).fetchone() == (user_id, tenant_id, is_admin)
 
 
-def test_execute_is_granted_to_authenticated_alone_and_where_policies_need_it(platform: Connection) -> None:
-    granted = platform.execute("""
-        SELECT proname, grantee::regrole::text FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
-        WHERE pronamespace = 'chatbot_private'::regnamespace AND grantee <> proowner ORDER BY proname
-    """).fetchall()
+def test_execute_is_granted_to_authenticated_alone_and_where_policies_need_it(place: Place) -> None:
+    with connect(place.url) as connection:
+        granted = connection.execute("""
+            SELECT proname, grantee::regrole::text FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+            WHERE pronamespace = 'chatbot_private'::regnamespace AND grantee <> proowner ORDER BY proname
+        """).fetchall()
     assert granted == [("is_admin", "authenticated"), ("tenant_id", "authenticated"), ("user_id", "authenticated")]
 
 
-def test_every_function_fixes_its_search_path(platform: Connection) -> None:
-    loose = platform.execute("""
-        SELECT proname FROM pg_proc WHERE pronamespace = 'chatbot_private'::regnamespace
-            AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
-    """).fetchall()
-    assert loose == []
+def test_each_function_runs_as_it_should(place: Place) -> None:
+    """As its owner only where it reads users past row security; with pg_temp last in the path."""
+    with connect(place.url) as connection:
+        found = connection.execute("""
+            SELECT proname, prosecdef, provolatile, proconfig FROM pg_proc
+            WHERE pronamespace = 'chatbot_private'::regnamespace
+        """).fetchall()
+    definers = {"user_id", "tenant_id", "is_admin"}
+    assert {name for name, definer, _, _ in found if definer} == definers
+    assert {name for name, _, volatile, _ in found if volatile == "s"} == definers | {"claimed_user_id"}
+    assert {tuple(settings) for _, _, _, settings in found} == {("search_path=pg_catalog, pg_temp",)}
 
 
 @pytest.mark.parametrize("planted", ["text", "json", "uuid", "bool"])
 @pytest.mark.parametrize("who", [MEMBER, Who("authenticated")], ids=["member", "no-token"])
-def test_a_type_planted_in_pg_temp_runs_nothing_as_the_owner(people_database: URL, who: Who, planted: str) -> None:
+def test_a_type_planted_in_pg_temp_runs_nothing_as_the_owner(fresh_place: Place, who: Who, planted: str) -> None:
     """PostgreSQL looks for types in pg_temp before a search_path that does not name it."""
     attack = f"""
         CREATE FUNCTION pg_temp.own(pg_catalog.{planted}) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $$
@@ -88,7 +102,7 @@ def test_a_type_planted_in_pg_temp_runs_nothing_as_the_owner(people_database: UR
         END $$;
         CREATE DOMAIN pg_temp.{planted} AS pg_catalog.{planted} CHECK (pg_temp.own(VALUE));
     """
-    with connect(people_database) as connection, connection.transaction(force_rollback=True):
+    with connect(fresh_place.url) as connection, connection.transaction(force_rollback=True):
         become(connection, who)
         connection.execute(attack)
         for table in ("tenants", "users", "chatbots", "conversations", "messages", "feedback"):
