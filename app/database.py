@@ -81,8 +81,10 @@ def database_url() -> URL:
 def create_engine(**options: Any) -> Engine:
     """An engine on the database that Alembic uses.
 
-    Behind a transaction-mode pooler, psycopg's prepared statements need one that keeps track of them (PgBouncer 1.21
-    with max_prepared_statements); behind others, pass `connect_args={"prepare_threshold": None}`.
+    It prepares no statements, as psycopg would by itself: behind a transaction-mode pooler that does not keep track of
+    them, they get mixed up, and one client's SELECT runs another's DELETE (seen with PgBouncer 1.18). With a direct
+    connection, or PgBouncer from 1.21 on with max_prepared_statements, `connect_args={"prepare_threshold": 5}` saves
+    the planning.
 
     Args:
         options: passed on to `sqlalchemy.create_engine`.
@@ -90,7 +92,8 @@ def create_engine(**options: Any) -> Engine:
     Raises:
         SetupError: see `locate`. A server that is away shows at the first connection, as SQLAlchemy's error.
     """
-    return sqlalchemy.create_engine(database_url(), **options)
+    connect_args = {"prepare_threshold": None, **options.pop("connect_args", {})}
+    return sqlalchemy.create_engine(database_url(), connect_args=connect_args, **options)
 
 
 def parse(text: str) -> URL:

@@ -1,18 +1,14 @@
 """Upgrades beside a live service and beside each other."""
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -21,11 +17,12 @@ from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from app.embedded import Server, server_user
+from app.embedded import Server
 from app.migration import progress
 from app.migration.concurrency import with_retries
 from app.migration.run import prepare_session
 from tests.people import ACME_MEMBER, populate
+from tests.pooler import temporary_pooler
 from tests.tools import PROJECT, alembic, catalog, connect, environment, run
 
 RUNNING = re.compile(r"Running (?:upgrade|downgrade) \S* ?-> (\w*)")
@@ -293,45 +290,11 @@ def test_looking_waits_for_nobody(baseline: URL, reader: Connection) -> None:
         assert upgrade.wait(timeout=60) == 0
 
 
-def answers(url: URL) -> bool:
-    try:
-        connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 @pytest.fixture
 def pooler(server: Server, baseline: URL) -> Iterator[URL]:
     """The baseline through PgBouncer in transaction mode."""
-    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/opt/homebrew/bin")
-    if program is None:
-        pytest.skip("PgBouncer is not installed; .ci/run installs it")
-    home = Path(tempfile.mkdtemp(dir="/tmp"))
-    shutil.chown(home, server_user().pw_uid)
-    settings = home / "pgbouncer.ini"
-    settings.write_text(f"""
-        [databases]
-        * = host={server.socket_directory} port=5432 user=postgres
-        [pgbouncer]
-        listen_addr =
-        unix_socket_dir = {home}
-        listen_port = 6543
-        auth_type = any
-        pool_mode = transaction
-        logfile = {home}/log
-    """)
-    settings.write_text(re.sub(r"^ +", "", settings.read_text(), flags=re.MULTILINE))
-    settings.chmod(0o644)
-    user = server_user().pw_uid if os.geteuid() == 0 else None
-    with subprocess.Popen([program, "-q", settings], user=user, stdout=subprocess.DEVNULL) as process:
-        through = baseline.set(query={"host": str(home), "port": "6543"})
-        while not answers(through):
-            assert process.poll() is None
-            time.sleep(0.01)
+    with temporary_pooler(server, baseline, user="postgres", connections=20) as through:
         yield through
-        process.terminate()
-    shutil.rmtree(home)
 
 
 def test_a_transaction_mode_pooler_is_noticed_and_nothing_is_changed(pooler: URL, baseline: URL) -> None:
