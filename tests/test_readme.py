@@ -3,11 +3,17 @@
 import re
 import subprocess
 import sys
+from types import ModuleType
+from typing import Annotated, Any
+from uuid import UUID
 
 import pytest
+from fastapi import Header
+from fastapi.testclient import TestClient
 from sqlalchemy import URL
 
-from tests.tools import PROJECT, connect, environment, run
+from tests.people import LOGIN_ROLES, NOBODY
+from tests.tools import PROJECT, connect, database_url, environment, run
 
 README = (PROJECT / "README.md").read_text()
 
@@ -24,7 +30,7 @@ def seeded(head: URL) -> URL:
 
 
 def test_python_lists_five_published_chatbots(seeded: URL) -> None:
-    (program,) = blocks("python")
+    program = blocks("python")[0]
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=PROJECT, env=environment(seeded), capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 5
@@ -45,6 +51,26 @@ def test_login_role_is_made_and_has_no_rights_of_its_own(head: URL) -> None:
         assert usable == []
         connection.execute("RESET ROLE")
         connection.execute(f"DROP ROLE {name}")
+
+
+def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verified_user_id(x_user: Annotated[UUID | None, Header()] = None) -> UUID | None:
+        return x_user
+
+    authentication = ModuleType("authentication")
+    vars(authentication)["verified_user_id"] = verified_user_id
+    monkeypatch.setitem(sys.modules, "authentication", authentication)
+    with connect(seeded) as connection:
+        connection.execute(LOGIN_ROLES)
+        people: dict[str, str] = dict(connection.execute("SELECT email, id::text FROM users").fetchall())
+    with database_url(seeded.set(username="application")):
+        program: dict[str, Any] = {}
+        exec(blocks("python")[1], program)  # noqa: S102 - the README's own
+    with TestClient(program["api"]) as client:
+        for person, count in ((people["admin@demo.example"], 6), (people["mia@demo.example"], 5), (str(NOBODY), 0)):
+            assert len(client.get("/chatbots", headers={"X-User": person}).json()) == count
+        assert len(client.get("/chatbots").json()) == 5  # as anonymous
+    program["engine"].dispose()
 
 
 def test_layout_names_what_is_there() -> None:
