@@ -4,20 +4,21 @@ The identity is what Supabase's API sets as well: the database role, and the tok
 Both are local to the transaction, so nothing of them is left on a connection that goes back to its pool, and a
 transaction-mode pooler may stand between.
 
-It travels as an execution option, which a session hands to each connection that it takes, and is set where a connection
-begins a transaction, below the session: no statement comes before it, whatever other listeners do or raise, and a
-`session.connection().commit()` begins the next transaction as the same person.
+It travels as an execution option, which a session hands to each connection that it takes. It is set where a connection
+begins a transaction, below the session, or where the option reaches one that is open; and no statement passes on a
+connection with the option that was not given the identity. What is not seen here: a driver's own cursor (`begin()`
+before it), and an engine whose pool does not roll back (`pool_reset_on_return=None`).
 """
 
 import json
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:  # it needs greenlet, which only those have who use it
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -31,8 +32,9 @@ BECOME = text("""
         set_config('request.jwt.claim.sub', '', true)
 """)
 
-# Transactions of sessions in which a connection is at work.
-connected: WeakSet[SessionTransaction] = WeakSet()
+# Whatever the connection's options say: it is sent at once, not by a server-side cursor, and passes.
+BECOMING = "becoming"
+AT_ONCE = {"stream_results": False, "yield_per": None, BECOMING: True}
 
 
 class Identity(NamedTuple):
@@ -40,6 +42,10 @@ class Identity(NamedTuple):
 
     role: str
     claims: str
+
+
+# The identity that a connection was last given in the database.
+given: WeakKeyDictionary[Connection, Identity] = WeakKeyDictionary()
 
 
 def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", user_id: UUID | str) -> None:
@@ -59,12 +65,14 @@ def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", user
         TypeError: `target` is none of the four.
         RuntimeError: somebody else acts in the open transaction, the login role or another person; a savepoint is
             open, with which the identity could be rolled back; the session is bound to a connection, whose transactions
-            are not its own; the connection is in autocommit mode, where each statement would run as the login role,
-            or begins a two-phase commit, which the login role would have to finish. The last two show when the next
-            transaction begins, and close the connection.
+            are not its own. When the next transaction begins: the connection is in autocommit mode, where each
+            statement would run as the login role, or begins a two-phase commit, which the login role would have to
+            finish. Whatever fails there closes the connection.
     """
     try:
         person = user_id if isinstance(user_id, UUID) else UUID(user_id)
+        if isinstance(user_id, str) and person.hex not in user_id.lower().replace("-", ""):
+            raise ValueError  # UUID() reads blanks, a sign, 0x and digits of other scripts as something else
     except (AttributeError, TypeError, ValueError):
         raise ValueError(f"user_id must be a UUID, not {user_id!r}") from None
     assume(target, Identity("authenticated", json.dumps({"role": "authenticated", "sub": str(person)})))
@@ -85,7 +93,9 @@ def assume(target: object, identity: Identity) -> None:
     if isinstance(inner, Session):
         assume_in_session(inner, identity)
     elif isinstance(inner, Connection):
-        assume_in_connection(inner, identity, at_once=inner is target)
+        if inner is not target and inner.in_transaction() and ACTING_AS not in inner.get_execution_options():
+            raise RuntimeError("commit or roll back first, or: await connection.run_sync(act_as, user_id)")
+        inner.execution_options(**{ACTING_AS: identity})
     elif inner is None:
         raise RuntimeError("act_as needs an open connection: await it first")
     else:
@@ -100,9 +110,8 @@ def assume_in_session(session: Session, identity: Identity) -> None:
         return
     if isinstance(session.bind, Connection):
         raise RuntimeError("act_as needs a session that is bound to an engine, not to a connection")
-    if session.in_transaction() and (
-        current is not None or session.in_nested_transaction() or session.get_transaction() in connected
-    ):
+    transaction = session.get_transaction()
+    if transaction and (current or session.in_nested_transaction() or transaction.connections):
         raise RuntimeError("act_as comes before a transaction's first statement: commit or roll back first")
     if session.identity_map and (session.new or session.dirty or session.deleted):
         raise RuntimeError("act_as lets go of what the session has loaded: commit or expunge its changes first")
@@ -111,26 +120,31 @@ def assume_in_session(session: Session, identity: Identity) -> None:
     session.execution_options = session.execution_options.union({ACTING_AS: identity})
 
 
-def assume_in_connection(connection: Connection, identity: Identity, at_once: bool) -> None:
-    """Have the connection begin its transactions with the identity, and go on with it in the one that is open."""
+def become(connection: Connection, identity: Identity) -> None:
+    """Set role and claims for the connection's transaction, in one round trip."""
+    if connection.dialect.detect_autocommit_setting(below(connection)):
+        raise RuntimeError("act_as needs transactions, and the connection is in autocommit mode")
+    connection.execute(BECOME, identity._asdict(), execution_options=AT_ONCE).close()
+    given[connection] = identity
+
+
+def below(connection: Connection) -> DBAPIConnection:
+    """The driver's connection, as SQLAlchemy's dialects take it."""
+    return cast(DBAPIConnection, connection.connection.dbapi_connection)
+
+
+@event.listens_for(Engine, "set_connection_execution_options")
+def go_on(connection: Connection, options: dict[str, Any]) -> None:
+    """Go on with the identity in a transaction that is open when the connection gets it."""
+    if ACTING_AS not in options or not connection.in_transaction():
+        return
+    identity: Identity = options[ACTING_AS]
     current = connection.get_execution_options().get(ACTING_AS)
     if current == identity:
         return
-    if connection.in_transaction():
-        if current is not None or connection.in_nested_transaction():
-            raise RuntimeError("act_as comes before a transaction, or first in it: commit or roll back first")
-        if not at_once:
-            raise RuntimeError("act_as comes before a transaction; in it: await connection.run_sync(act_as, user_id)")
-        become(connection, identity)
-    connection.execution_options(**{ACTING_AS: identity})
-
-
-def become(connection: Connection, identity: Identity) -> None:
-    """Set role and claims for the connection's transaction, in one round trip."""
-    driver_connection = cast(DBAPIConnection, connection.connection.dbapi_connection)
-    if connection.dialect.detect_autocommit_setting(driver_connection):
-        raise RuntimeError("act_as needs transactions, and the connection is in autocommit mode")
-    connection.execute(BECOME, identity._asdict())
+    if current is not None or connection.in_nested_transaction():
+        raise RuntimeError("act_as comes before a transaction, or first in it: commit or roll back first")
+    become(connection, identity)
 
 
 @event.listens_for(Engine, "begin")
@@ -155,14 +169,15 @@ def refuse_to_go_on_alone(
     context: ExecutionContext,
     _many: bool,
 ) -> None:
-    """Send nothing once the transaction is over in which the identity held: by a COMMIT in the text of a statement."""
-    if ACTING_AS not in connection.get_execution_options() or context.invoked_statement is BECOME:
+    """Send nothing where the identity was not set, or is gone, by a COMMIT in the text of a statement."""
+    identity = connection.get_execution_options().get(ACTING_AS)
+    if identity is None or BECOMING in context.execution_options:
         return
-    driver_connection = connection.connection.driver_connection
-    if driver_connection is None or driver_connection.info.transaction_status == TransactionStatus.IDLE:
-        raise RuntimeError(
-            "act_as holds in transactions that SQLAlchemy begins and ends, and this one was ended by SQL"
-        )
+    if given.get(connection) != identity:
+        raise RuntimeError("act_as was not told of the transaction's beginning: import app.identity first of all")
+    driver_connection = connection.dialect.get_driver_connection(below(connection))
+    if driver_connection.info.transaction_status == TransactionStatus.IDLE:
+        raise RuntimeError("act_as holds in transactions that SQLAlchemy begins and ends: SQL has ended this one")
 
 
 @event.listens_for(Engine, "begin_twophase")
@@ -171,9 +186,3 @@ def refuse_two_phases(connection: Connection, _: str) -> None:
     if ACTING_AS in connection.get_execution_options():
         connection.close()
         raise RuntimeError("act_as does not go with two-phase commits, which the login role would have to finish")
-
-
-@event.listens_for(Session, "after_begin")
-def note_connection(_: Session, transaction: SessionTransaction, __: Connection) -> None:
-    """Note that a connection is at work in a session's transaction."""
-    connected.add(transaction)

@@ -1,7 +1,9 @@
 """act_as on a session: whichever engines it goes to, whoever listens, whatever it holds of the person before."""
 
+from typing import Any
+
 import pytest
-from sqlalchemy import Engine, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, select, text
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.orm import Session
 
@@ -37,6 +39,67 @@ def test_holds_when_another_listener_fails(application: Engine) -> None:
         with pytest.raises(RuntimeError, match="once"):
             visible(session)
         assert visible(session) == 1
+
+
+def test_holds_when_a_listener_has_begun_the_transaction(application: Engine) -> None:
+    """As those do that ask a connection for a sign of life before it is used."""
+    event.listen(application, "engine_connect", lambda connection: connection.scalar(text("SELECT 1")))
+    with Session(application) as session:
+        act_as(session, ACME_MEMBER)
+        for _ in range(2):
+            assert visible(session) == 1
+            session.commit()
+
+
+def test_refuses_where_it_could_not_act(application: Engine) -> None:
+    def begin(connection: Connection) -> None:
+        connection.execute(text("SET LOCAL statement_timeout = '1min'"))
+        act_as(connection, ACME_MEMBER)
+
+    event.listen(application, "begin", begin)
+    with Session(application) as session, pytest.raises(RuntimeError, match="not told"):
+        visible(session)
+
+
+def test_holds_when_statements_are_copied_on_their_way(application: Engine) -> None:
+    def tag(_: object, statement: Executable, many: object, parameters: object, __: object) -> Any:
+        return statement.execution_options(tag="x"), many, parameters
+
+    event.listen(application, "before_execute", tag, retval=True)
+    with Session(application) as session:
+        act_as(session, ACME_MEMBER)
+        assert visible(session) == 1
+
+
+def test_holds_where_results_are_streamed(application: Engine) -> None:
+    plain = create_engine(application.url, execution_options={"stream_results": True})
+    with Session(plain, execution_options={"yield_per": 100}) as session:
+        act_as(session, ACME_MEMBER)
+        assert visible(session) == 1
+        open_cursors = session.execute(text("SELECT statement FROM pg_cursors WHERE name <> ''")).scalars()
+        assert [statement for statement in open_cursors if "set_config" in statement] == []
+    plain.dispose()
+
+
+def test_holds_on_a_detached_connection(application: Engine) -> None:
+    with application.connect() as connection:
+        connection.detach()
+        act_as(connection, ACME_MEMBER)
+        assert len(connection.scalars(select(Chatbot.id)).all()) == 1
+
+
+def test_holds_on_a_connection_for_some_of_the_sessions_classes(application: Engine) -> None:
+    with application.connect() as connection, Session(binds={Chatbot: connection}) as session:
+        connection.execute(text("SELECT 1"))
+        act_as(session, ACME_MEMBER)
+        assert visible(session) == 1
+        session.rollback()
+        act_as(session, ACME_ADMIN)
+        with Session(binds={Chatbot: connection}) as other:
+            assert visible(session) == 2
+            act_as(other, GLOBEX_ADMIN)
+            with pytest.raises(RuntimeError, match="commit or roll back first"):
+                visible(other)
 
 
 def test_holds_on_every_engine_that_the_session_goes_to(application: Engine) -> None:
