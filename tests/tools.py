@@ -89,23 +89,40 @@ def attempt(connection: Connection, who: Who, statement: str, values: Mapping[st
     """Try a statement as somebody, roll it back, and tell what came of it.
 
     Returns:
-        The number of rows seen or changed, or what refused: "grant" (a missing privilege), "policy" (row security's
-        WITH CHECK), "guard" (one of our triggers), "key" (a foreign key), "check" (a CHECK constraint). The first
-        three share SQLSTATE 42501.
+        The number of rows seen or changed, or what refused: see `refused_by`.
     """
     try:
         with connection.transaction(force_rollback=True):
             become(connection, who)
             return connection.execute(statement, values).rowcount
-    except errors.InsufficientPrivilege as error:
-        message = error.diag.message_primary or ""
-        if message.startswith("permission denied"):
+    except (errors.InsufficientPrivilege, errors.IntegrityError) as error:
+        return refused_by(error)
+
+
+def refused_by(error: psycopg.Error) -> str:
+    """What refused a statement.
+
+    Returns:
+        "grant" (a missing privilege), "policy" (row security's WITH CHECK) or "guard" (one of our triggers), which
+        share SQLSTATE 42501; "key" (a foreign key), "check" (a CHECK constraint), "unique".
+
+    Raises:
+        psycopg.Error: the same, where it is none of these.
+    """
+    message = error.diag.message_primary or ""
+    match error:
+        case errors.InsufficientPrivilege() if message.startswith("permission denied"):
             return "grant"
-        return "policy" if "row-level security policy" in message else "guard"
-    except errors.ForeignKeyViolation:
-        return "key"
-    except errors.CheckViolation:
-        return "check"
+        case errors.InsufficientPrivilege():
+            return "policy" if "row-level security policy" in message else "guard"
+        case errors.ForeignKeyViolation():
+            return "key"
+        case errors.CheckViolation():
+            return "check"
+        case errors.UniqueViolation():
+            return "unique"
+        case _:
+            raise error
 
 
 CATALOG = Path(__file__).with_name("catalog.sql").read_text()
