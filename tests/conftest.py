@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS
 from psycopg import Connection
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
@@ -18,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
 from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, crowd, populate
 from tests.platforms import FREEDOM, ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
-from tests.tools import Counted, alembic, attempt, connect, url_of
+from tests.tools import PROJECT, Counted, alembic, attempt, connect, url_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -223,3 +225,13 @@ def crowded(host: Host, crowd_template: NoopExecutor) -> Iterator[Connection]:
     """A connection to a database with enough rows of many tenants for the planner to want indexes; only to read."""
     with connect(host.url(crowd_template.template_dbname)) as connection:
         yield connection
+
+
+# Hypothesis looks profiles up before it imports a test. Its own backend makes five of six test cases by copying parts
+# of the sixth; under another name it draws each by itself. What it caches lies beside what pytest caches.
+AVAILABLE_PROVIDERS["independent"] = "hypothesis.internal.conjecture.providers.HypothesisProvider"
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(PROJECT / ".pytest_cache" / "hypothesis")
+ordinary = settings(max_examples=300, backend="independent", derandomize=True, database=None, deadline=None)
+settings.register_profile("ordinary", ordinary)
+settings.register_profile("long", ordinary, max_examples=10_000, derandomize=False)
+settings.load_profile("ordinary")
