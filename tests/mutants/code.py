@@ -1,0 +1,174 @@
+"""What decides row by row: a mutant for each part of each policy, trigger, function, view and check."""
+
+import re
+from collections.abc import Iterator
+
+from psycopg import Connection
+
+from tests.mutants.access import OURS
+from tests.mutants.terms import without_each_condition
+
+Statements = Iterator[tuple[str, str]]  # name and SQL of each mutant
+
+
+def policies(connection: Connection) -> Statements:
+    found = connection.execute(f"""
+        SELECT polname, quote_ident(polname), polrelid::regclass::text,
+            CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
+                ELSE 'ALL' END,
+            (SELECT string_agg(CASE oid WHEN 0 THEN 'public' ELSE oid::regrole::text END, ', ')
+            FROM unnest(polroles) AS oid),
+            pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
+        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid WHERE relnamespace IN ({OURS}) ORDER BY 3, 1
+    """)
+    for polname, policy, table, command, roles, using, check in found:
+        name = f"policy {table} {polname}"
+        yield f"{name}: dropped", f"DROP POLICY {policy} ON {table}"
+        for audience in ("anon", "authenticated", "public"):
+            if audience != roles:
+                yield f"{name}: to {audience}", f"ALTER POLICY {policy} ON {table} TO {audience}"
+        for clause, expression in (("USING", using), ("WITH CHECK", check)):
+            if expression is None:
+                continue
+            for what, changed in [("true", "true"), *without_each_condition(expression)]:
+                if changed == expression:
+                    continue
+                yield f"{name}: {clause} {what}", f"ALTER POLICY {policy} ON {table} {clause} ({changed})"
+        if command != "ALL":
+            yield (
+                f"{name}: for all",
+                f"DROP POLICY {policy} ON {table}; CREATE POLICY {policy} ON {table} TO {roles}"
+                f" USING ({using or check}) WITH CHECK ({check or using})",
+            )
+
+
+def triggers(connection: Connection) -> Statements:
+    found = connection.execute(f"""
+        SELECT tgname, tgrelid::regclass::text, pg_get_triggerdef(pg_trigger.oid)
+        FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace IN ({OURS}) AND NOT tgisinternal ORDER BY 1
+    """)
+    for trigger, table, definition in found:
+        name = f"trigger {trigger}"
+        drop = f"DROP TRIGGER {trigger} ON {table}"
+        yield f"{name}: dropped", drop
+        yield f"{name}: disabled", f"ALTER TABLE {table} DISABLE TRIGGER {trigger}"
+        yield f"{name}: on replicas", f"ALTER TABLE {table} ENABLE REPLICA TRIGGER {trigger}"
+        for this, other in ((" AFTER ", " BEFORE "), (" BEFORE ", " AFTER ")):
+            if this in definition:
+                yield f"{name}:{other.lower().rstrip()}", f"{drop}; {definition.replace(this, other)}"
+        before, condition, after = re.split(r"WHEN \((.*)\) EXECUTE", definition)
+        yield f"{name}: without WHEN", f"{drop}; {before} EXECUTE {after}"
+        for what, changed in without_each_condition(condition):
+            yield f"{name}: WHEN {what}", f"{drop}; {before} WHEN ({changed}) EXECUTE {after}"
+        columns = dict.fromkeys(re.findall(r"new\.(\w+)", condition))
+        for column in columns:
+            changed = re.sub(rf"\b(old|new)\.{column}\b", "0", condition)
+            yield f"{name}: WHEN without {column}", f"{drop}; {before} WHEN ({changed}) EXECUTE {after}"
+        if " AFTER UPDATE " in definition:
+            only = definition.replace(" UPDATE ON ", f" UPDATE OF {', '.join(columns)} ON ")
+            yield f"{name}: where the statement names its columns", f"{drop}; {only}"
+
+
+# By function: what of its body, and what could stand there instead.
+REPLACEMENTS = {
+    "claimed_user_id()": [
+        ("nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'", older)
+        for older in (
+            "coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),"
+            " nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub')",
+            "coalesce(nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub',"
+            " nullif(current_setting('request.jwt.claim.sub', true), ''))",
+            "nullif(current_setting('request.jwt.claims', true), '')::json ->> 'user_id'",
+            "current_setting('request.jwt.claims', true)::json ->> 'sub'",
+            "nullif(current_setting('request.jwt.claims'), '')::json ->> 'sub'",
+        )
+    ]
+    + [("'^", "'"), ("$'", "'"), ("{12}", "{11,}")],
+    "require_table_owner()": [
+        ("bool_and", "bool_or"),
+        ("'USAGE'", "'MEMBER'"),
+        ("coalesce(nullif(current_setting('role'), 'none'), session_user)", "session_user"),
+        ("coalesce(nullif(current_setting('role'), 'none'), session_user)", "current_setting('role')"),
+        ("coalesce(nullif(current_setting('role'), 'none'), session_user)", "current_user"),
+    ],
+}
+SETTINGS = {
+    "loose search_path": "RESET search_path",
+    "empty search_path": "SET search_path = ''",
+    "search_path = public": "SET search_path = public",
+    "search_path without pg_temp": "SET search_path = pg_catalog",
+    "search_path with pg_temp first": "SET search_path = pg_temp, pg_catalog",
+}
+
+
+def functions(connection: Connection) -> Statements:
+    found = connection.execute(f"""
+        SELECT proname || '()', oid::regprocedure::text, prosrc, pg_get_functiondef(oid),
+            format_type(prorettype, NULL), prosecdef, provolatile
+        FROM pg_proc WHERE pronamespace IN ({OURS}) ORDER BY 1
+    """)
+    for short, function, source, definition, returns, is_definer, volatility in found:
+        name = f"function {short}"
+        yield f"{name}: dropped", f"DROP FUNCTION {function} CASCADE"
+        for change, setting in SETTINGS.items():
+            yield f"{name}: {change}", f"ALTER FUNCTION {function} {setting}"
+        other = "INVOKER" if is_definer else "DEFINER"
+        yield f"{name}: security {other.lower()}", f"ALTER FUNCTION {function} SECURITY {other}"
+        for word in ("VOLATILE", "IMMUTABLE") if volatility == "s" else ():
+            yield f"{name}: {word.lower()}", f"ALTER FUNCTION {function} {word}"
+        for before, after in bodies(short, re.sub(r"\s*--.*", "", source), returns):
+            yield f"{name}: {before}", definition.replace(source, after)
+
+
+def bodies(short: str, source: str, returns: str) -> Statements:
+    """A function's body with one thing changed, by what is changed."""
+    if returns == "trigger":
+        yield "does nothing", "BEGIN RETURN NULL; END"
+        yield "changes nothing", "BEGIN RETURN NEW; END"
+    yield from without_each_condition(source)
+    for listed in re.finditer(r"\bIN \(([^()]*)\)", source):
+        items = listed.group(1).split(", ")
+        for item in items:
+            rest = ", ".join(other for other in items if other != item)
+            yield f"without {item} of {listed.group()}", source[: listed.start(1)] + rest + source[listed.end(1) :]
+    for old, new in REPLACEMENTS.get(short, []):
+        assert old in source, f"{short} has no {old} any more"
+        yield f"{new} for {old}", source.replace(old, new)
+
+
+def views(connection: Connection) -> Statements:
+    found = connection.execute(f"""
+        SELECT view.oid::regclass::text, pg_get_viewdef(view.oid), array_to_string(view.reloptions, ', '),
+            (SELECT array_agg(quote_ident(attname)) FROM pg_attribute
+            WHERE attrelid = based_on AND attnum > 0 AND NOT attisdropped)
+        FROM pg_class AS view, LATERAL (
+            SELECT DISTINCT refobjid
+            FROM pg_rewrite JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
+            WHERE ev_class = view.oid AND refclassid = 'pg_class'::regclass AND refobjid <> view.oid
+        ) AS based (based_on)
+        WHERE relnamespace IN ({OURS}) AND relkind = 'v' ORDER BY 1
+    """)
+    for view, definition, options, columns in found:
+        create = f"CREATE OR REPLACE VIEW {view} WITH ({options}) AS"
+        yield f"view {view}: its owner's rights", f"ALTER VIEW {view} RESET (security_invoker)"
+        yield f"view {view}: dropped", f"DROP VIEW {view}"
+        if "WHERE" in definition:
+            yield f"view {view}: every row", f"{create} {definition.split('WHERE')[0]}"
+        for column in columns:
+            if not re.search(rf"\b{column}\b", definition):
+                yield f"view {view}: and {column}", f"{create} {definition.replace('FROM', f', {column} FROM', 1)}"
+
+
+def checks(connection: Connection) -> Statements:
+    found = connection.execute(f"""
+        SELECT conname, conrelid::regclass::text, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace IN ({OURS}) AND contype = 'c' ORDER BY 1
+    """)
+    for constraint, table, definition in found:
+        swap = f"ALTER TABLE {table} DROP CONSTRAINT {constraint}, ADD CONSTRAINT {constraint}"
+        for what, changed in without_each_condition(definition):
+            yield f"constraint {constraint}: {what}", f"{swap} {changed} NOT VALID"
+
+
+KINDS = [policies, triggers, functions, views, checks]

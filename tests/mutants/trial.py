@@ -1,0 +1,156 @@
+"""Run the policy tests on each mutant, in one pytest session: a test that fails has caught it."""
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import psycopg
+import pytest
+
+from tests import conftest
+from tests.mutants import Mutant, mutants
+from tests.tools import connect
+
+TESTS = ["tests/policies", "tests/test_chatbots_table.py"]
+QUIET = ["-p", "no:terminal", "-p", "no:cacheprovider", "--capture=no", "--numprocesses=0", "--assert=plain"]
+PEOPLE, CROWD, FREE = "people_tmpl", "crowd_tmpl", "free_tmpl"  # as pytest-postgresql names the templates
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a mutant.
+
+    Args:
+        mutant: its name.
+        caught_by: the test that failed, if one did.
+        broke: what failed before its test began, if nothing caught the mutant.
+    """
+
+    mutant: str
+    caught_by: str = ""
+    broke: str = ""
+
+
+def try_mutants(
+    pattern: str, part: int, parts: int, binaries: Path | None, tell: Callable[[Verdict], None]
+) -> list[Verdict]:
+    """Try each so-manieth of the mutants whose names match, on a server of its own.
+
+    Raises:
+        RuntimeError: the tests fail without a mutant, or a mutant cannot be made; standard error says which.
+    """
+    trial = Trial(re.compile(pattern), part, parts, tell)
+    options = [f"--postgres-binaries={binaries}"] if binaries else []
+    ended = pytest.main([*TESTS, *QUIET, *options], plugins=[trial])
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RuntimeError(f"the trial ended with {ended!r}")
+    return trial.verdicts
+
+
+class Trial:
+    """A pytest plugin that runs the tests once as they are, then on each mutant until one fails."""
+
+    def __init__(self, chosen: re.Pattern[str], part: int, parts: int, tell: Callable[[Verdict], None]) -> None:
+        self.chosen, self.part, self.parts, self.tell = chosen, part, parts, tell
+        self.verdicts: list[Verdict] = []
+        self.reports: list[pytest.TestReport] = []
+        self.host = conftest.Host("")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[conftest.Host]
+    ) -> Generator[None, conftest.Host, conftest.Host]:
+        value = yield
+        if fixturedef.argname == "host":
+            self.host = value
+        return value
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        # The mutants are of the plain shape, whose objects the others have, too.
+        items[:] = [
+            item
+            for item in items
+            if not re.search("supabase|adopted", item.nodeid + " ".join(getattr(item, "fixturenames", ())))
+        ]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.reports.append(report)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed or not session.items:
+            raise pytest.UsageError("the tests cannot be collected")
+        for item in session.items:
+            for report in self.run(item):
+                if report.failed:
+                    raise pytest.UsageError(f"{item.nodeid} fails without a mutant:\n{report.longreprtext}")
+        for template in (PEOPLE, CROWD):
+            self.copy(template, as_made(template))
+        with connect(self.host.url(PEOPLE)) as connection:
+            found = [mutant for mutant in mutants(connection) if self.chosen.search(mutant.name)]
+        for mutant in found[self.part :: self.parts]:
+            self.verdicts.append(self.try_mutant(mutant, session.items))
+            self.tell(self.verdicts[-1])
+        return True
+
+    def run(self, item: pytest.Item) -> list[pytest.TestReport]:
+        """Run a test, and tear down all but the fixtures of the whole session."""
+        self.reports = []
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=cast(pytest.Item, item.session))
+        return self.reports
+
+    def try_mutant(self, mutant: Mutant, order: list[pytest.Item]) -> Verdict:
+        """Run the tests on a mutant; the one that catches it goes first at the next, which is often much alike."""
+        try:
+            self.copy(as_made(PEOPLE), PEOPLE, mutant)
+            return self.first_failure(mutant, order)
+        finally:
+            if mutant.undo:
+                with connect(self.host.url("postgres")) as connection:
+                    connection.execute(mutant.undo)
+
+    def first_failure(self, mutant: Mutant, order: list[pytest.Item]) -> Verdict:
+        others = {"free_place": FREE, "crowded": CROWD}  # by fixture, what has to be made of the mutant
+        broke = ""
+        for item in order:
+            try:
+                for fixture in others.keys() & set(getattr(item, "fixturenames", ())):
+                    self.make(others.pop(fixture), mutant)
+            except psycopg.Error as error:
+                broke = broke or f"{item.nodeid}: {error}"
+                continue
+            for report in self.run(item):
+                if report.failed and report.when == "call":
+                    order.remove(item)
+                    order.insert(0, item)
+                    return Verdict(mutant.name, caught_by=item.nodeid)
+                if report.failed:
+                    broke = broke or f"{item.nodeid}: {report.when}"
+        return Verdict(mutant.name, broke=broke)
+
+    def make(self, template: str, mutant: Mutant) -> None:
+        """Make another template of the mutant."""
+        if template == FREE:
+            self.copy(PEOPLE, FREE)
+            conftest.free(self.host.url(FREE))
+        else:
+            self.copy(as_made(template), template, mutant)
+            with connect(self.host.url(template)) as connection:
+                connection.execute("ANALYZE")
+
+    def copy(self, source: str, target: str, mutant: Mutant | None = None) -> None:
+        """Put a copy of a database, weakened or not, in another's place."""
+        with connect(self.host.url("postgres")) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (target,)).rowcount:
+                connection.execute(f"ALTER DATABASE {target} IS_TEMPLATE false")
+            connection.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {target} TEMPLATE {source}")
+        if mutant is not None:
+            with connect(self.host.url(target)) as connection:
+                connection.execute(mutant.statement)
+
+
+def as_made(template: str) -> str:
+    """The copy of a template that is never weakened."""
+    return f"{template}_as_made"
