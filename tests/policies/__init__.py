@@ -41,7 +41,7 @@ NOBODIES = {
 
 # The columns of the tables. A role that inherits authenticated may what authenticated may.
 CALLERS = {
-    "anonymous": {"anonymous": ANONYMOUS},
+    "anonymous": {"anonymous": ANONYMOUS, "anonymous-with-a-token": Who("anon", ADMIN.claims)},
     "nobody": NOBODIES,
     "member": {"member": MEMBER, "member-by-an-heir": Who("heir_of_authenticated", MEMBER.claims)},
     "colleague": {"colleague": COLLEAGUE},

@@ -60,6 +60,7 @@ RIGHTS = {
         },
         "service_role": SERVICE,
     },
+    "alembic_version": {},
 }
 CLIENTS = {role: role for role in ("anon", "authenticated", "service_role")}
 HEIRS = {
@@ -118,12 +119,12 @@ def test_no_relation_but_those(fresh_place: Place) -> None:
     with connect(fresh_place.url) as connection:
         found = connection.execute(f"""
             SELECT oid::regclass::text FROM pg_class
-            WHERE relnamespace IN ({OURS}) AND relkind NOT IN ('i', 'c') AND relname <> 'alembic_version'
+            WHERE relnamespace IN ({OURS}) AND relkind NOT IN ('i', 'c')
         """)
         assert {name for (name,) in found} == set(RIGHTS)
 
 
-@pytest.mark.parametrize("relation", ["chatbots", "published_chatbots"])
+@pytest.mark.parametrize("relation", ["chatbots", "published_chatbots", "alembic_version"])
 def test_rights_on_what_is_ours_everywhere(place: Place, relation: str) -> None:
     """On an adopted platform too, whatever it grants by default."""
     with connect(place.url) as connection:
@@ -161,3 +162,33 @@ def test_row_security_is_on_and_nothing_is_owned_by_others(fresh_place: Place) -
             ) AS owned (owner)
         """).fetchall()
         assert owners == [(fresh_place.owner,)]
+
+
+def test_nobody_may_grant_on(place: Place) -> None:
+    with connect(place.url) as connection:
+        granted_on = connection.execute(f"""
+            SELECT thing, grantee::regrole FROM (
+                SELECT oid::regclass::text, relacl FROM pg_class
+                WHERE relnamespace IN ({OURS}) UNION ALL
+                SELECT attrelid::regclass || '.' || attname, attacl FROM pg_attribute JOIN pg_class ON oid = attrelid
+                WHERE relnamespace IN ({OURS}) UNION ALL
+                SELECT oid::regprocedure::text, proacl FROM pg_proc WHERE pronamespace IN ({OURS}) UNION ALL
+                SELECT nspname, nspacl FROM pg_namespace WHERE oid IN ({OURS})
+            ) AS things (thing, acl), aclexplode(acl)
+            WHERE is_grantable
+        """).fetchall()
+    assert granted_on == []
+
+
+def test_clients_are_nobody_else(place: Place) -> None:
+    """None has an attribute but service's BYPASSRLS, or the rights of another role."""
+    with connect(place.url) as connection:
+        found = connection.execute(
+            """
+            SELECT rolname, rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolcanlogin, rolbypassrls,
+                ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = pg_roles.oid)
+            FROM pg_roles WHERE rolname = ANY (%s) ORDER BY 1
+            """,
+            (list(CLIENTS),),
+        ).fetchall()
+    assert found == [(client, False, client == "service_role", []) for client in CLIENTS]

@@ -1,0 +1,207 @@
+"""What the tables of a fresh install refuse and fill in by themselves, whoever writes: row security rests on it."""
+
+import pytest
+from psycopg import Connection, errors
+from sqlalchemy import URL
+
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_COLLEAGUE,
+    ACME_MEMBER,
+    ADMINS_TALK,
+    COLLEAGUES_ANSWER,
+    COLLEAGUES_TALK,
+    DRAFT,
+    GLOBEX,
+    GLOBEX_DRAFT,
+    NOBODY,
+    OWN_ANSWER,
+    OWN_FEEDBACK,
+    OWN_OLD_TALK,
+    OWN_TALK,
+    OWNER,
+    PUBLISHED,
+)
+from tests.policies import Place
+from tests.tools import attempt, connect
+
+MAY_BE_NULL = {
+    "tenants": set(),
+    "users": {"full_name"},
+    "chatbots": {"created_by", "description", "max_tokens"},
+    "conversations": {"title", "chatbot_id"},
+    "messages": set(),
+    "feedback": {"notes"},
+    "alembic_version": set(),
+}
+
+
+@pytest.mark.parametrize("table", MAY_BE_NULL)
+def test_what_may_be_null(fresh_place: Place, table: str) -> None:
+    nullable = set()
+    with connect(fresh_place.url) as connection:
+        columns = connection.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            (table,),
+        ).fetchall()
+        for (column,) in columns:
+            try:
+                attempt(connection, OWNER, f"UPDATE {table} SET {column} = NULL", {})
+                nullable.add(column)
+            except errors.NotNullViolation:
+                pass
+    assert nullable == MAY_BE_NULL[table]
+
+
+@pytest.mark.parametrize(
+    ("insert", "filled_in"),
+    [
+        ("tenants (name) VALUES ('New')", {}),
+        (f"users (tenant_id, email) VALUES ('{ACME}', 'new@acme.example')", {"is_active": True, "role": "user"}),
+        (
+            f"chatbots (tenant_id, name, system_prompt, model) VALUES ('{ACME}', 'N', 'N', 'm')",
+            {"temperature": 0.7, "settings": {}, "is_published": False},
+        ),
+        (f"conversations (tenant_id, user_id) VALUES ('{ACME}', '{ACME_MEMBER}')", {}),
+        (f"messages (conversation_id, role, content) VALUES ('{OWN_TALK}', 'user', 'Hello')", {}),
+        (f"feedback (message_id, user_id, rating) VALUES ('{OWN_ANSWER}', '{ACME_ADMIN}', 5)", {}),
+    ],
+    ids=["tenants", "users", "chatbots", "conversations", "messages", "feedback"],
+)
+def test_what_is_filled_in(people_database: URL, insert: str, filled_in: dict[str, object]) -> None:
+    """Beside an id and the times, which are now."""
+    with connect(people_database) as connection, connection.transaction(force_rollback=True):
+        inserted = connection.execute(
+            f"INSERT INTO {insert} RETURNING to_jsonb({insert.split(maxsplit=1)[0]}), created_at = now()"
+        ).fetchone()
+    assert inserted is not None
+    row, now = inserted
+    assert row.pop("id") is not None
+    assert now
+    assert row.get("updated_at", row["created_at"]) == row["created_at"]
+    assert {column: row[column] for column in filled_in} == filled_in
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        "tenants TABLE tenants",
+        "users TABLE users",
+        "users (tenant_id, email) SELECT tenant_id, email FROM users",
+        "chatbots TABLE chatbots",
+        "conversations TABLE conversations",
+        "messages TABLE messages",
+        "feedback TABLE feedback",
+        "feedback (id, message_id, user_id, rating)"
+        " SELECT id, message_id, '00000000-0000-0000-0000-000000000010', rating FROM feedback",
+        "feedback (message_id, user_id, rating) SELECT message_id, user_id, rating FROM feedback",
+        "alembic_version TABLE alembic_version",
+    ],
+)
+def test_nothing_is_there_twice(fresh_place: Place, copied: str) -> None:
+    with connect(fresh_place.url) as connection, pytest.raises(errors.UniqueViolation):
+        attempt(connection, OWNER, f"INSERT INTO {copied}", {})
+
+
+@pytest.mark.parametrize(
+    ("statement", "outcome"),
+    [
+        (f"UPDATE users SET tenant_id = '{NOBODY}' WHERE id = '{ACME_MEMBER}'", "key"),
+        (f"UPDATE users SET tenant_id = '{GLOBEX}' WHERE id = '{ACME_MEMBER}'", 1),
+        (f"UPDATE chatbots SET tenant_id = '{NOBODY}' WHERE id = '{DRAFT}'", "key"),
+        (f"UPDATE chatbots SET tenant_id = '{GLOBEX}' WHERE id = '{DRAFT}'", 1),
+        (f"UPDATE chatbots SET tenant_id = '{GLOBEX}' WHERE id = '{PUBLISHED}'", "key"),  # is linked
+        (f"UPDATE chatbots SET created_by = '{NOBODY}' WHERE id = '{DRAFT}'", "key"),
+        (f"UPDATE conversations SET tenant_id = '{NOBODY}' WHERE id = '{OWN_OLD_TALK}'", "key"),
+        (f"UPDATE conversations SET tenant_id = '{GLOBEX}' WHERE id = '{OWN_OLD_TALK}'", 1),
+        (f"UPDATE conversations SET tenant_id = '{GLOBEX}' WHERE id = '{OWN_TALK}'", "key"),  # is linked
+        (f"UPDATE conversations SET user_id = '{NOBODY}' WHERE id = '{OWN_TALK}'", "key"),
+        (f"UPDATE conversations SET chatbot_id = '{DRAFT}' WHERE id = '{OWN_TALK}'", 1),
+        (f"UPDATE conversations SET chatbot_id = '{GLOBEX_DRAFT}' WHERE id = '{OWN_TALK}'", "key"),
+        (f"UPDATE messages SET conversation_id = '{NOBODY}' WHERE id = '{OWN_ANSWER}'", "key"),
+        (f"UPDATE messages SET conversation_id = '{ADMINS_TALK}' WHERE id = '{OWN_ANSWER}'", 1),
+        (f"UPDATE feedback SET message_id = '{NOBODY}' WHERE id = '{OWN_FEEDBACK}'", "key"),
+        (f"UPDATE feedback SET user_id = '{NOBODY}' WHERE id = '{OWN_FEEDBACK}'", "key"),
+        (f"UPDATE feedback SET user_id = '{ACME_ADMIN}' WHERE id = '{OWN_FEEDBACK}'", 1),
+        # An id that others name stays what it is.
+        (f"UPDATE tenants SET id = '{NOBODY}' WHERE id = '{GLOBEX}'", "key"),
+        (f"UPDATE users SET id = '{NOBODY}' WHERE id = '{ACME_COLLEAGUE}'", "key"),
+        (f"UPDATE chatbots SET id = '{NOBODY}' WHERE id = '{PUBLISHED}'", "key"),
+        (f"UPDATE conversations SET id = '{NOBODY}' WHERE id = '{OWN_TALK}'", "key"),
+        (f"UPDATE messages SET id = '{NOBODY}' WHERE id = '{OWN_ANSWER}'", "key"),
+        ("UPDATE users SET role = 'owner'", "check"),
+        ("UPDATE messages SET role = 'shouter'", "check"),
+        ("UPDATE messages SET role = 'tool'", 8),
+        ("UPDATE feedback SET rating = 0", "check"),
+        ("UPDATE feedback SET rating = 1", 5),
+        ("UPDATE feedback SET rating = 5", 5),
+        ("UPDATE feedback SET rating = 6", "check"),
+    ],
+)
+def test_what_a_row_may_become(fresh_place: Place, statement: str, outcome: int | str) -> None:
+    with connect(fresh_place.url) as connection:
+        assert attempt(connection, OWNER, statement, {}) == outcome
+
+
+# Two of whom each key has to be the one that acts: a conversation whose person moved, feedback on another's message.
+ODD_ROWS = f"""
+    UPDATE users SET tenant_id = '{GLOBEX}' WHERE id = '{ACME_COLLEAGUE}';
+    INSERT INTO feedback (message_id, user_id, rating) VALUES ('{COLLEAGUES_ANSWER}', '{ACME_MEMBER}', 1);
+"""
+
+
+@pytest.mark.parametrize(
+    ("deleted", "lost"),
+    [
+        (f"tenants WHERE id = '{ACME}'", {"tenants": 1, "users": 4, "chatbots": 2, "conversations": 5, "feedback": 5}),
+        (f"users WHERE id = '{ACME_MEMBER}'", {"users": 1, "conversations": 2, "feedback": 2}),
+        (f"users WHERE id = '{ACME_ADMIN}'", {"users": 1, "conversations": 1, "feedback": 1}),
+        (f"chatbots WHERE id = '{PUBLISHED}'", {"chatbots": 1}),
+        (f"conversations WHERE id = '{COLLEAGUES_TALK}'", {"conversations": 1, "feedback": 2}),
+        (f"messages WHERE id = '{COLLEAGUES_ANSWER}'", {"feedback": 2}),
+    ],
+)
+def test_what_a_deletion_takes_along(fresh_place: Place, deleted: str, lost: dict[str, int]) -> None:
+    tables = ("tenants", "users", "chatbots", "conversations", "feedback")
+    with connect(fresh_place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute(ODD_ROWS)
+        before = {table: connection.execute(f"TABLE {table}").rowcount for table in tables}
+        assert connection.execute(f"DELETE FROM {deleted}").rowcount == 1
+        after = {table: connection.execute(f"TABLE {table}").rowcount for table in tables}
+        assert {table: before[table] - after[table] for table in tables if before[table] > after[table]} == lost
+        orphans = connection.execute("SELECT FROM messages WHERE conversation_id NOT IN (SELECT id FROM conversations)")
+        assert orphans.rowcount == 0
+
+
+def test_a_deletion_leaves_chatbots_and_conversations_unlinked(fresh_place: Place) -> None:
+    with connect(fresh_place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("DELETE FROM users WHERE id = %s", (ACME_ADMIN,))
+        made = connection.execute("SELECT tenant_id, created_by FROM chatbots WHERE id = %s", (PUBLISHED,))
+        assert made.fetchone() == (ACME, None)
+        connection.execute("DELETE FROM chatbots WHERE id = %s", (PUBLISHED,))
+        held = connection.execute("SELECT tenant_id, chatbot_id FROM conversations WHERE id = %s", (OWN_TALK,))
+        assert held.fetchone() == (ACME, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "moves"),
+    [
+        ("tenants", "name = 'New'", True),
+        ("tenants", "name = name", False),
+        ("users", "email = 'new@acme.example'", True),
+        ("users", "full_name = 'New'", True),
+        ("users", "is_active = NOT is_active", True),
+        ("users", "role = CASE role WHEN 'user' THEN 'admin' ELSE 'user' END", True),
+        ("users", "role = role, full_name = full_name", False),
+        ("users", f"tenant_id = '{GLOBEX}'", False),
+        ("conversations", "title = 'New'", True),
+        ("conversations", "chatbot_id = NULL", False),
+    ],
+)
+def test_updated_at_moves_with_what_people_see(platform: Connection, table: str, change: str, moves: bool) -> None:
+    platform.execute(f"UPDATE {table} SET updated_at = '2026-01-01'")
+    first = f"(SELECT id FROM {table} ORDER BY id LIMIT 1)"
+    platform.execute(f"UPDATE {table} SET {change} WHERE id = {first}")
+    found = platform.execute(f"SELECT updated_at = now(), updated_at = '2026-01-01' FROM {table} WHERE id = {first}")
+    assert found.fetchone() == (moves, not moves)
