@@ -10,7 +10,7 @@ DROPPED = """
     WHERE indisunique AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
     UNION ALL
     SELECT format('constraints of %s: not enforced', name), format('ALTER TABLE %s DISABLE TRIGGER ALL', name)
-    FROM relation WHERE relkind = 'r'
+    FROM relation WHERE relhastriggers
 """
 FOREIGN_KEYS = """
     SELECT format('constraint %s:%s', conname, lower(change)),

@@ -81,16 +81,20 @@ class Trial:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed or not session.items:
             raise pytest.UsageError("the tests cannot be collected")
+        seconds = {}
         for item in session.items:
-            for report in self.run(item):
+            reports = self.run(item)
+            for report in reports:
                 if report.failed:
                     raise pytest.UsageError(f"{item.nodeid} fails without a mutant:\n{report.longreprtext}")
+            seconds[item] = sum(report.duration for report in reports)
+        order = sorted(session.items, key=seconds.__getitem__)  # those that cost least first
         for template in (PEOPLE, CROWD):
             self.copy(template, as_made(template))
         with connect(self.host.url(PEOPLE)) as connection:
             found = [mutant for mutant in mutants(connection) if self.chosen.search(mutant.name)]
         for mutant in found[self.part :: self.parts]:
-            self.verdicts.append(self.try_mutant(mutant, session.items))
+            self.verdicts.append(self.try_mutant(mutant, order))
             self.tell(self.verdicts[-1])
         return True
 
