@@ -120,3 +120,32 @@ def test_objects_planted_ahead_in_the_search_path_are_not_seen(platform: Connect
     """)
     become(platform, MEMBER)
     assert len(platform.execute("SELECT FROM public.chatbots").fetchall()) == 1
+
+
+@pytest.mark.parametrize(
+    "sub",
+    [f" {ACME_ADMIN}", f"x{ACME_ADMIN}", f"{ACME_ADMIN}0", f"{ACME_ADMIN} ", f"{{{ACME_ADMIN}}}", ACME_ADMIN.hex],
+    ids=["space-before", "letter-before", "digit-after", "space-after", "braces", "no-hyphens"],
+)
+def test_a_sub_is_a_uuid_as_tokens_spell_it_or_nobody(fresh_place: Place, sub: str) -> None:
+    read = "SELECT FROM users"
+    assert fresh_place.attempt(read, person(sub), person(ACME_ADMIN)) == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("who", "rows"),
+    [
+        (Who("authenticated"), 0),
+        (Who("authenticated", "{}"), 0),
+        (Who("authenticated", ""), 0),
+        (MEMBER, 1),
+        (ADMIN, 5),
+    ],
+    ids=["no-token", "no-sub", "empty", "member", "admin"],
+)
+def test_a_leftover_of_the_older_setting_is_nobody(fresh_place: Place, who: Who, rows: int) -> None:
+    """Supabase's auth.uid() would take it for the caller."""
+    with connect(fresh_place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("SELECT set_config('request.jwt.claim.sub', %s, true)", (str(GLOBEX_ADMIN),))
+        become(connection, who)
+        assert connection.execute("SELECT FROM users").rowcount == rows

@@ -123,6 +123,15 @@ def test_only_the_version_is_for_whoever_is_granted_it(fresh_place: Place) -> No
             assert attempt(connection, Who(OUTSIDER), statement, {}) == outcome, statement
 
 
+def test_who_is_let_see_conversations_sees_no_message(fresh_place: Place) -> None:
+    """Their policies ask for a conversation that is found, but are for clients alone."""
+    with connect(fresh_place.url) as connection, connection.transaction(force_rollback=True):
+        open_all_tables(connection)
+        connection.execute(f'CREATE POLICY "Analysts count" ON conversations FOR SELECT TO {OUTSIDER} USING (true)')
+        for statement, outcome in (("TABLE conversations", 6), ("TABLE messages", 0), (OPENLY["ask"], "policy")):
+            assert attempt(connection, Who(OUTSIDER), statement, {}) == outcome, statement
+
+
 @pytest.mark.parametrize(
     ("statement", "before", "after"),
     [
