@@ -11,4 +11,5 @@ EQUIVALENT = {
     r"policy (conversations|feedback) .*: for all": (
         "each of the four commands has a policy with the same condition for the same people"
     ),
+    r"function require_table_owner\(\): true for contype = 'f'": "no constraint but a foreign key has an action",
 }

@@ -73,6 +73,43 @@ def test_a_cascade_is_also_whose_that_has_set_no_role(platform: Connection, acti
         platform.commit()
 
 
+@pytest.mark.parametrize(
+    ("action", "statement", "kept"),
+    [
+        ("ON UPDATE CASCADE", MOVE, False),
+        ("ON UPDATE SET NULL", MOVE, False),
+        ("ON UPDATE SET DEFAULT", MOVE, False),
+        ("ON DELETE SET NULL", DISSOLVE, False),
+        ("ON DELETE SET DEFAULT", DISSOLVE, False),
+        ("ON UPDATE CASCADE", MOVE, True),
+        ("ON UPDATE SET NULL", MOVE, True),
+        ("ON DELETE SET NULL", DISSOLVE, True),
+    ],
+)
+def test_what_a_trigger_sets_in_a_cascade_is_whose_that_caused_it(
+    platform: Connection, action: str, statement: str, kept: bool
+) -> None:
+    """A platform's trigger, where a key of another column changes a person, and even where it undoes that for now."""
+    platform.execute(TEAMS.format("ON DELETE CASCADE"))
+    platform.execute(f"""
+        ALTER TABLE users DROP CONSTRAINT users_team_fkey, ADD COLUMN team uuid DEFAULT '{NEWCOMER}';
+        UPDATE users SET team = tenant_id;
+        ALTER TABLE users ADD FOREIGN KEY (team) REFERENCES teams (tenant) {action}
+            {"DEFERRABLE INITIALLY DEFERRED" if kept else ""};
+        CREATE FUNCTION promote() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            NEW.role := 'admin';
+            {"NEW.team := OLD.team;" if kept else ""}
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER zzz_promote BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION promote()
+    """)
+    if not kept:  # no key tells the row that is kept from one that the owner's function wrote
+        platform.execute(as_function(statement, definer=True))
+        statement = "SELECT do_it()"
+    assert [attempt(platform, who, statement, {}) for who in (MEMBER, SERVICE, OWNER)] == ["guard", 1, 1]
+
+
 @pytest.mark.parametrize("statement", [PROMOTE, JOIN, INVITE], ids=["promote", "join", "invite"])
 @pytest.mark.parametrize("definer", [True, False], ids=["owners-rights", "callers-rights"])
 def test_what_a_function_of_the_owners_sets_the_owner_lets_its_callers_set(
