@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy
@@ -15,6 +15,9 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from app.errors import SetupError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
 
@@ -92,8 +95,26 @@ def create_engine(**options: Any) -> Engine:
     Raises:
         SetupError: see `locate`. A server that is away shows at the first connection, as SQLAlchemy's error.
     """
-    connect_args = {"prepare_threshold": None, **options.pop("connect_args", {})}
-    return sqlalchemy.create_engine(database_url(), connect_args=connect_args, **options)
+    return sqlalchemy.create_engine(database_url(), **without_prepared_statements(options))
+
+
+def create_async_engine(**options: Any) -> "AsyncEngine":
+    """The same for asyncio; needs the extra `asyncio`.
+
+    Args:
+        options: passed on to `sqlalchemy.ext.asyncio.create_async_engine`.
+
+    Raises:
+        SetupError: see `locate`.
+    """
+    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - it needs greenlet, which only the extra brings
+
+    return asyncio.create_async_engine(database_url(), **without_prepared_statements(options))
+
+
+def without_prepared_statements(options: dict[str, Any]) -> dict[str, Any]:
+    """An engine's options, with psycopg's own preparing off unless they say otherwise."""
+    return options | {"connect_args": {"prepare_threshold": None, **options.get("connect_args", {})}}
 
 
 def parse(text: str) -> URL:

@@ -1,7 +1,9 @@
 """Which database is used, how URLs are read, and what a person is told when it cannot be used."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import URL, make_url, text
@@ -11,6 +13,8 @@ from app.embedded import Server
 from app.errors import SetupError
 from app.migration import run as run_of_revisions
 from tests.tools import alembic, catalog, connect, database_url, run
+
+PREPARED = text("SELECT count(*) FROM pg_prepared_statements")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +174,27 @@ def test_engine_is_on_the_database_of_alembic(head: URL) -> None:
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "010"
         engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("options", "prepares"), [({}, False), ({"connect_args": {"prepare_threshold": 2}}, True)], ids=["default", "told"]
+)
+def test_engines_prepare_no_statements_unless_told(head: URL, options: dict[str, Any], prepares: bool) -> None:
+    async def prepared_asynchronously() -> Any:
+        engine = database.create_async_engine(**options)
+        async with engine.connect() as connection:
+            for _ in range(7):
+                found = await connection.scalar(PREPARED)
+        await engine.dispose()
+        return found
+
+    with database_url(head):
+        engine = database.create_engine(**options)
+        with engine.connect() as connection:
+            for _ in range(7):
+                found = connection.scalar(PREPARED)
+        engine.dispose()
+        assert (found > 0) == (asyncio.run(prepared_asynchronously()) > 0) == prepares
 
 
 def test_a_role_that_may_not_create_roles_is_told_what_to_run(fresh_server: Server) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -137,13 +137,14 @@ async def do_errands_in_a_task(engine: AsyncEngine, expected: Expected, seed: in
 
 def test_with_asyncio(head: URL, expected: Expected) -> None:
     async def do_all_in_tasks() -> list[int]:
-        engine = create_async_engine(head.set(username="application"), pool_size=CONNECTIONS, max_overflow=0)
+        engine = database.create_async_engine(pool_size=CONNECTIONS, max_overflow=0)
         tasks = [do_errands_in_a_task(engine, expected, seed) for seed in range(WORKERS)]
         done = await asyncio.gather(*tasks)
         await engine.dispose()
         return done
 
-    assert asyncio.run(do_all_in_tasks()) == [TRANSACTIONS] * WORKERS
+    with database_url(head.set(username="application")):
+        assert asyncio.run(do_all_in_tasks()) == [TRANSACTIONS] * WORKERS
 
 
 def test_a_pooler_that_knows_no_prepared_statements_mixes_none_up(server: Server, head: URL) -> None:
