@@ -2,7 +2,7 @@
 
     python -m tests.mutants --only "^policy chatbots" --jobs 2
 
-No part of `pytest`: it runs the policy tests some two thousand times, in about half an hour.
+No part of `pytest`: it runs the policy tests some two thousand times, in about half an hour on two cores.
 """
 
 from collections import Counter

@@ -1,7 +1,6 @@
 """What lets somebody in who should stay out: a mutant for each right that a client has, or has not."""
 
-# Each query gives a mutant's name, its statement, and for what belongs to the whole cluster the statement that undoes
-# it. OURS and CLIENTS stand in all of them.
+# Each query follows WITH and gives a mutant's name, its statement, and the statement that undoes what is the cluster's.
 OURS = "'public'::regnamespace, 'chatbot_private'::regnamespace, 'chatbot_compat'::regnamespace"
 WITH = f"""
     WITH client (client) AS (
