@@ -192,8 +192,9 @@ def crowd(connection: Connection) -> None:
     )
     connection.execute(
         """
-        INSERT INTO conversations (tenant_id, user_id, chatbot_id, created_at)
-            SELECT tenant_id, id, CASE WHEN tenant_id = %s THEN %s::uuid END, now() - random() * interval '1 year'
+        INSERT INTO conversations (tenant_id, user_id, chatbot_id, title, created_at)
+            SELECT tenant_id, id, CASE WHEN tenant_id = %s THEN %s::uuid END, 'One of many',
+                now() - random() * interval '1 year'
             FROM users
         """,
         (ACME, PUBLISHED),

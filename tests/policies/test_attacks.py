@@ -182,7 +182,7 @@ def test_statistics_show_no_values(platform: Connection) -> None:
         ("chatbots WHERE model = 'a-model'", "chatbots WHERE model = 'another-model'"),
         ("chatbots WHERE name < 'Bot 1@'", "chatbots WHERE name < 'Bot 99'"),
         ("users WHERE email < '1@'", "users WHERE email < '99@'"),
-        ("conversations WHERE title = 'Own'", "conversations WHERE title = 'Other'"),
+        ("conversations WHERE title = 'One of many'", "conversations WHERE title = 'Other'"),
     ],
     ids=["prompt", "model", "name", "address", "title"],
 )
