@@ -65,9 +65,9 @@ def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", user
         TypeError: `target` is none of the four.
         RuntimeError: somebody else acts in the open transaction, the login role or another person; a savepoint is
             open, with which the identity could be rolled back; the session is bound to a connection, whose transactions
-            are not its own. When the next transaction begins: the connection is in autocommit mode, where each
-            statement would run as the login role, or begins a two-phase commit, which the login role would have to
-            finish. Whatever fails there closes the connection.
+            are not its own, or has changes beside what it has loaded. When the next transaction begins: the connection
+            is in autocommit mode, where each statement would run as the login role, or begins a two-phase commit, which
+            the login role would have to finish. Whatever fails there closes the connection.
     """
     try:
         person = user_id if isinstance(user_id, UUID) else UUID(user_id)
@@ -113,9 +113,9 @@ def assume_in_session(session: Session, identity: Identity) -> None:
     transaction = session.get_transaction()
     if transaction and (current or session.in_nested_transaction() or transaction.connections):
         raise RuntimeError("act_as comes before a transaction's first statement: commit or roll back first")
-    if session.identity_map and (session.new or session.dirty or session.deleted):
-        raise RuntimeError("act_as lets go of what the session has loaded: commit or expunge its changes first")
     if session.identity_map:
+        if session.new or session.dirty or session.deleted:
+            raise RuntimeError("act_as lets go of what the session has loaded: commit or expunge its changes first")
         session.expunge_all()
     session.execution_options = session.execution_options.union({ACTING_AS: identity})
 
