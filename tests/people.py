@@ -59,25 +59,32 @@ STRANGER, MALFORMED, NO_SUB = person(NOBODY), person("1; DROP TABLE users"), Who
 NO_TOKEN = Who("authenticated")
 SERVICE, OWNER = Who("service_role"), Who(None)
 
-# The README's login role; one as Supabase's, which may become a service as well; one with the rights of a client under
-# a name of its own.
-LOGIN_ROLES = """
-    DO $$
-    DECLARE
-        role text;
-    BEGIN
-        FOREACH role IN ARRAY ARRAY[
-            'heir_of_authenticated INHERIT IN ROLE authenticated',
-            'application LOGIN NOINHERIT IN ROLE anon, authenticated',
-            'authenticator LOGIN NOINHERIT IN ROLE anon, authenticated, service_role, heir_of_authenticated'
-        ] LOOP
-            IF to_regrole(split_part(role, ' ', 1)) IS NULL THEN
-                EXECUTE 'CREATE ROLE ' || role;
-            END IF;
-        END LOOP;
-    END
-    $$
-"""
+
+def missing_roles(*roles: str) -> str:
+    """SQL that creates those of the roles (`name LOGIN IN ROLE ...`) that the cluster does not have yet."""
+    return f"""
+        DO $$
+        DECLARE
+            role text;
+        BEGIN
+            FOREACH role IN ARRAY ARRAY[{", ".join(f"'{role}'" for role in roles)}] LOOP
+                IF to_regrole(split_part(role, ' ', 1)) IS NULL THEN
+                    EXECUTE 'CREATE ROLE ' || role;
+                END IF;
+            END LOOP;
+        END
+        $$
+    """
+
+
+HEIR = "heir_of_authenticated"  # has the rights of a client under a name of its own
+
+# The README's login role; one as Supabase's, which may become a service as well.
+LOGIN_ROLES = missing_roles(
+    f"{HEIR} INHERIT IN ROLE authenticated",
+    "application LOGIN NOINHERIT IN ROLE anon, authenticated",
+    f"authenticator LOGIN NOINHERIT IN ROLE anon, authenticated, service_role, {HEIR}",
+)
 
 
 def populate(connection: Connection, first: str = "006", last: str = "010") -> None:

@@ -2,21 +2,9 @@
 
 from psycopg import Connection
 
-from tests.people import populate
+from tests.people import missing_roles, populate
 
-ROLES = """
-    DO $$
-    DECLARE
-        role text;
-    BEGIN
-        FOREACH role IN ARRAY ARRAY['anon NOLOGIN', 'authenticated NOLOGIN', 'service_role NOLOGIN BYPASSRLS'] LOOP
-            IF to_regrole(split_part(role, ' ', 1)) IS NULL THEN
-                EXECUTE 'CREATE ROLE ' || role;
-            END IF;
-        END LOOP;
-    END
-    $$
-"""
+ROLES = missing_roles("anon NOLOGIN", "authenticated NOLOGIN", "service_role NOLOGIN BYPASSRLS")
 
 # The least that fits: no row security, no index but the keys, no default that is not needed.
 PLAIN = """
@@ -176,12 +164,9 @@ GRANTED = (
 # A Supabase project before a fresh install. Its owner is no superuser; the schema auth belongs to another role.
 SUPABASE_OWNER = "supabase_owner"
 SUPABASE_PROJECT = f"""
+    {missing_roles(f"{SUPABASE_OWNER} LOGIN CREATEROLE BYPASSRLS", "supabase_auth_admin NOLOGIN")};
     DO $$
     BEGIN
-        IF to_regrole('{SUPABASE_OWNER}') IS NULL THEN
-            CREATE ROLE {SUPABASE_OWNER} LOGIN CREATEROLE BYPASSRLS;
-            CREATE ROLE supabase_auth_admin NOLOGIN;
-        END IF;
         EXECUTE format('GRANT CREATE ON DATABASE %I TO {SUPABASE_OWNER}', current_database());
     END
     $$;

@@ -28,9 +28,8 @@ from tests.oracle import (
     may,
     stored_in,
 )
-from tests.people import ANONYMOUS, MALFORMED, NO_SUB, NO_TOKEN, NOBODY, SERVICE, STRANGER, Who, key, person
+from tests.people import ANONYMOUS, HEIR, MALFORMED, NO_SUB, NO_TOKEN, NOBODY, SERVICE, STRANGER, Who, key, person
 
-HEIR = "heir_of_the_oracle"
 TENANTS = [str(key(n)) for n in (1, 2)]
 PEOPLE = [str(key(0x10 + n)) for n in range(7)]
 MISSING = str(key(0xFFF))

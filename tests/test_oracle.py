@@ -17,8 +17,8 @@ from sqlalchemy import URL
 
 from tests.conftest import Host, loader
 from tests.oracle import COLUMNS, SELECT, TABLES, State, Statement, execute, may, stored_in
-from tests.people import Who
-from tests.sequences import ACTORS, HEIR, Actor, Sequence, sequences
+from tests.people import LOGIN_ROLES, Who
+from tests.sequences import ACTORS, Actor, Sequence, sequences
 from tests.tools import connect, refused_by
 
 
@@ -126,7 +126,7 @@ def expected_sight(state: State) -> dict[Actor, set[tuple[str, str]]]:
 
 def add_heir(url: URL) -> None:
     with connect(url) as connection:
-        connection.execute(f"CREATE ROLE {HEIR} INHERIT IN ROLE authenticated")
+        connection.execute(LOGIN_ROLES)
 
 
 oracle_template = factories.postgresql_noproc(depends_on="head_template", dbname="oracle", load=[loader(add_heir)])

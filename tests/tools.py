@@ -17,6 +17,9 @@ from tests.people import Who
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+# Schemas of a fresh install, for an IN list of SQL.
+OURS = "'public'::regnamespace, 'chatbot_private'::regnamespace, 'chatbot_compat'::regnamespace"
+
 
 @contextmanager
 def database_url(url: URL) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """What lets somebody in who should stay out: a mutant for each right that a client has, or has not."""
 
+from tests.tools import OURS
+
 # Each query follows WITH and gives a mutant's name, its statement, and the statement that undoes what is the cluster's.
-OURS = "'public'::regnamespace, 'chatbot_private'::regnamespace, 'chatbot_compat'::regnamespace"
 WITH = f"""
     WITH client (client) AS (
         VALUES ('anon'), ('authenticated'), ('service_role'), ('public')

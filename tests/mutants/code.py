@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from psycopg import Connection
 
-from tests.mutants.access import OURS
 from tests.mutants.terms import without_each_condition
+from tests.tools import OURS
 
 Statements = Iterator[tuple[str, str]]  # name and SQL of each mutant
 

@@ -6,6 +6,7 @@ whom the same statement succeeds, and a table without such a caller is refused.
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -15,6 +16,7 @@ from tests.people import (
     ADMIN,
     ANONYMOUS,
     COLLEAGUE,
+    HEIR,
     INACTIVE,
     INACTIVE_ADMIN,
     MALFORMED,
@@ -43,14 +45,16 @@ NOBODIES = {
 CALLERS = {
     "anonymous": {"anonymous": ANONYMOUS, "anonymous-with-a-token": Who("anon", ADMIN.claims)},
     "nobody": NOBODIES,
-    "member": {"member": MEMBER, "member-by-an-heir": Who("heir_of_authenticated", MEMBER.claims)},
+    "member": {"member": MEMBER, "member-by-an-heir": Who(HEIR, MEMBER.claims)},
     "colleague": {"colleague": COLLEAGUE},
-    "admin": {"admin": ADMIN, "admin-by-an-heir": Who("heir_of_authenticated", ADMIN.claims)},
+    "admin": {"admin": ADMIN, "admin-by-an-heir": Who(HEIR, ADMIN.claims)},
     "member2": {"other-tenants-member": OTHER_MEMBER},
     "admin2": {"other-tenants-admin": OTHER_ADMIN},
     "service": {"service": SERVICE},
     "owner": {"owner": OWNER},
 }
+
+EVERY_CALLER = {name: who for column in CALLERS.values() for name, who in column.items()}
 
 Outcomes = dict[str, int | str]  # by caller
 
@@ -69,8 +73,12 @@ class Place:
 
     def attempt_as_each(self, statement: str) -> Outcomes:
         """Try a statement as every caller of the tables."""
-        callers = {name: who for column in CALLERS.values() for name, who in column.items()}
-        return dict(zip(callers, self.attempt(statement, *callers.values()), strict=True))
+        return dict(zip(EVERY_CALLER, self.attempt(statement, *EVERY_CALLER.values()), strict=True))
+
+
+def on_each(rows: dict[str, UUID], what: str, statement: str) -> dict[str, str]:
+    """A statement on one row, for each of the rows: the SQL behind `what` and the row's name."""
+    return {f"{what} {name}": f"{statement} WHERE id = '{row}'" for name, row in rows.items()}
 
 
 def cases(table: str, statements: dict[str, str]) -> list[ParameterSet]:
@@ -86,8 +94,8 @@ def cases(table: str, statements: dict[str, str]) -> list[ParameterSet]:
     for line in lines:
         if not line.strip():
             continue
-        *words, cells = (*line.split()[: -len(columns)], line.split()[-len(columns) :])
-        name = " ".join(words)
+        words = line.split()
+        name, cells = " ".join(words[: -len(columns)]), words[-len(columns) :]
         outcomes = [int(cell) if cell.isdecimal() else cell for cell in cells]
         assert any(isinstance(outcome, int) and outcome > 0 for outcome in outcomes), f"nobody succeeds: {name}"
         each = {who: outcome for column, outcome in zip(columns, outcomes, strict=True) for who in CALLERS[column]}

@@ -18,7 +18,7 @@ from tests.people import (
     PUBLISHED,
     Who,
 )
-from tests.policies import Outcomes, Place, cases
+from tests.policies import Outcomes, Place, cases, on_each
 from tests.tools import become
 
 ROWS = {"published": PUBLISHED, "draft": DRAFT, "Globex's published": GLOBEX_PUBLISHED, "Globex's draft": GLOBEX_DRAFT}
@@ -49,7 +49,7 @@ READING = """
     whole rows                  grant      0      1         1     2       1      2       4     4
     where the prompt is         grant      0      1         1     1       0      0       1     1
 """
-READ = {f"{name}": f"SELECT id, tenant_id, name FROM chatbots WHERE id = '{row}'" for name, row in ROWS.items()} | {
+READ = {name: f"SELECT id, tenant_id, name FROM chatbots WHERE id = '{row}'" for name, row in ROWS.items()} | {
     "all": "SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at FROM chatbots",
     "every column": "SELECT * FROM chatbots",
     "prompts": "SELECT system_prompt FROM chatbots",
@@ -114,8 +114,8 @@ CHANGING = """
     delete Globex's draft       grant      0      0         0     0       0      1       1     1
 """
 CHANGES = (
-    {f"configure {name}": f"{CONFIGURE} WHERE id = '{row}'" for name, row in ROWS.items()}
-    | {f"delete {name}": f"DELETE FROM chatbots WHERE id = '{row}'" for name, row in ROWS.items()}
+    on_each(ROWS, "configure", CONFIGURE)
+    | on_each(ROWS, "delete", "DELETE FROM chatbots")
     | {
         "configure all": CONFIGURE,
         "upsert the draft": UPSERT,

@@ -23,7 +23,7 @@ from tests.people import (
     PUBLISHED,
     SERVICE,
 )
-from tests.policies import Outcomes, Place, cases
+from tests.policies import Outcomes, Place, cases, on_each
 
 ROWS = {
     "the member's": OWN_TALK,
@@ -83,9 +83,9 @@ CONVERSATIONS = """
     delete Globex's             grant      0      0         0     0       1      0       1     1
 """
 ON_CONVERSATIONS = (
-    {f"read {name}": f"SELECT * FROM conversations WHERE id = '{row}'" for name, row in ROWS.items()}
-    | {f"rename {name}": f"UPDATE conversations SET title = 'New' WHERE id = '{row}'" for name, row in ROWS.items()}
-    | {f"delete {name}": f"DELETE FROM conversations WHERE id = '{row}'" for name, row in ROWS.items()}
+    on_each(ROWS, "read", "SELECT * FROM conversations")
+    | on_each(ROWS, "rename", "UPDATE conversations SET title = 'New'")
+    | on_each(ROWS, "delete", "DELETE FROM conversations")
     | {
         "read all": "SELECT * FROM conversations",
         "create the member's": CREATE.format(ACME, ACME_MEMBER),

@@ -18,7 +18,7 @@ from tests.people import (
     OWN_FEEDBACK,
     OWN_OTHER_ANSWER,
 )
-from tests.policies import Outcomes, Place, cases
+from tests.policies import Outcomes, Place, cases, on_each
 
 ROWS = {
     "the member's": OWN_FEEDBACK,
@@ -64,12 +64,9 @@ FEEDBACK = """
     delete Globex's             grant      0      0         0     0       1      0       1     1
 """
 ON_FEEDBACK = (
-    {f"read {name}": f"SELECT * FROM feedback WHERE id = '{row}'" for name, row in ROWS.items()}
-    | {
-        f"change {name}": f"UPDATE feedback SET rating = 2, notes = 'New' WHERE id = '{row}'"
-        for name, row in ROWS.items()
-    }
-    | {f"delete {name}": f"DELETE FROM feedback WHERE id = '{row}'" for name, row in ROWS.items()}
+    on_each(ROWS, "read", "SELECT * FROM feedback")
+    | on_each(ROWS, "change", "UPDATE feedback SET rating = 2, notes = 'New'")
+    | on_each(ROWS, "delete", "DELETE FROM feedback")
     | {
         "read all": "SELECT * FROM feedback",
         "rate": RATE.format(OWN_OTHER_ANSWER, ACME_MEMBER),

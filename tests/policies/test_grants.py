@@ -4,7 +4,7 @@ import pytest
 from psycopg import Connection
 
 from tests.policies import Place
-from tests.tools import connect
+from tests.tools import OURS, connect
 
 PUBLIC_COLUMNS = "id tenant_id name description model is_published created_at updated_at"
 CONFIGURATION = "name description system_prompt model temperature max_tokens settings is_published"
@@ -69,7 +69,6 @@ HEIRS = {
     "authenticator": None,
     "public": None,
 }
-OURS = "'public'::regnamespace, 'chatbot_private'::regnamespace, 'chatbot_compat'::regnamespace"
 
 Rights = dict[str, frozenset[str]]  # columns by privilege; where a privilege has no columns, all of them
 

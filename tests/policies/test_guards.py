@@ -15,6 +15,7 @@ from tests.people import (
     DRAFT,
     GLOBEX,
     GLOBEX_PUBLISHED,
+    HEIR,
     INACTIVE,
     INACTIVES_TALK,
     MEMBER,
@@ -104,7 +105,7 @@ def test_guards_where_every_row_is_everybodys(free_place: Place, statement: str,
     assert free_place.attempt_as_each(statement) == outcomes
 
 
-@pytest.mark.parametrize("who", [MEMBER, Who("heir_of_authenticated", MEMBER.claims)], ids=["member", "heir"])
+@pytest.mark.parametrize("who", [MEMBER, Who(HEIR, MEMBER.claims)], ids=["member", "heir"])
 @pytest.mark.parametrize(
     ("statement", "outcome"),
     [

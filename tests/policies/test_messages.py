@@ -13,7 +13,7 @@ from tests.people import (
     OWN_ANSWER,
     OWN_TALK,
 )
-from tests.policies import Outcomes, Place, cases
+from tests.policies import Outcomes, Place, cases, on_each
 
 ROWS = {
     "the member's": OWN_ANSWER,
@@ -45,7 +45,7 @@ MESSAGES = """
     delete the member's         grant  grant  grant     grant grant   grant  grant       1     1
     delete all                  grant  grant  grant     grant grant   grant  grant       8     8
 """
-ON_MESSAGES = {f"read {name}": f"SELECT * FROM messages WHERE id = '{row}'" for name, row in ROWS.items()} | {
+ON_MESSAGES = on_each(ROWS, "read", "SELECT * FROM messages") | {
     "read all": "SELECT * FROM messages",
     "ask in the member's": WRITE.format(OWN_TALK, "user"),
     "ask in the admin's": WRITE.format(ADMINS_TALK, "user"),

@@ -18,7 +18,7 @@ from tests.people import (
     OWN_TALK,
     Who,
 )
-from tests.policies import CALLERS, Outcomes, Place, cases
+from tests.policies import EVERY_CALLER, Outcomes, Place, cases
 from tests.tools import attempt, connect
 
 # No statement but the readers names a row: it is row security of the command alone that chooses.
@@ -99,10 +99,9 @@ def open_all_tables(connection: Connection) -> None:
 
 @pytest.mark.parametrize(("statement", "outcomes"), [*cases(OPEN, OPENLY), *cases(TAKING, TAKEN)])
 def test_row_security_where_everybody_holds_all(fresh_place: Place, statement: str, outcomes: Outcomes) -> None:
-    callers = {name: who for column in CALLERS.values() for name, who in column.items() if name in outcomes}
     with connect(fresh_place.url) as connection, connection.transaction(force_rollback=True):
         open_all_tables(connection)
-        found = {name: attempt(connection, who, statement, {}) for name, who in callers.items()}
+        found = {name: attempt(connection, EVERY_CALLER[name], statement, {}) for name in outcomes}
         assert found == outcomes
         for claims in (None, MEMBER.claims):
             outsiders = attempt(connection, Who(OUTSIDER, claims), statement, {})

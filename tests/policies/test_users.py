@@ -13,7 +13,7 @@ from tests.people import (
     NEWCOMER,
     NOBODY,
 )
-from tests.policies import Outcomes, Place, cases
+from tests.policies import Outcomes, Place, cases, on_each
 
 ROWS = {
     "the member": ACME_MEMBER,
@@ -63,8 +63,8 @@ USERS = """
     delete all                  grant  grant  grant     grant grant   grant  grant       7     7
 """
 ON_USERS = (
-    {f"read {name}": f"SELECT * FROM users WHERE id = '{row}'" for name, row in ROWS.items()}
-    | {f"rename {name}": f"UPDATE users SET full_name = 'New' WHERE id = '{row}'" for name, row in ROWS.items()}
+    on_each(ROWS, "read", "SELECT * FROM users")
+    | on_each(ROWS, "rename", "UPDATE users SET full_name = 'New'")
     | {
         "read all": "SELECT * FROM users",
         "rename all": "UPDATE users SET full_name = 'New'",
