@@ -11,8 +11,8 @@ from sqlalchemy.pool import NullPool
 
 from app.database import announced_engine
 from app.errors import SetupError
-from app.migration.adoption import leave_theirs_alone
-from app.migration.run import CONFIGURATION, Patience, run
+from app.migration.autogenerate import AUTOGENERATE
+from app.migration.run import Patience, run
 from app.migration.steps import finish_step, guard_steps
 from app.migration.version_table import valid_version_table
 from app.models import Base
@@ -31,8 +31,8 @@ def migrate(connection: Connection | None, version_table_schema: str | None, **s
         version_table_schema=version_table_schema,
         version_table=valid_version_table(config.get_main_option("version_table", "alembic_version")),
         on_version_apply=lambda ctx, heads, **_: finish_step(ctx, heads),
-        process_revision_directives=leave_theirs_alone,
-        **CONFIGURATION,
+        transaction_per_migration=True,  # a step that is done stays done
+        **AUTOGENERATE,
     )
     guard_steps(context.get_context())
     context.run_migrations()  # it begins a transaction for each step

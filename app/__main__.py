@@ -56,6 +56,18 @@ def look_before_upgrade() -> None:
         raise typer.Exit(1)
 
 
+@verbs.command(name="document", epilog="Example: python -m app document")
+def write_document() -> None:
+    """Write app/SCHEMA_DOCUMENTATION.md anew: what the revisions make of an empty database, on a server of its own."""
+    from app.catalog import regeneration  # noqa: PLC0415 - it needs the extra `embedded`, which the other verbs may not
+
+    try:
+        path = regeneration.write()
+    except SetupError as error:
+        sys.exit(f"Error: {error}")
+    print(f"Wrote {path}")
+
+
 @contextmanager
 def database_session() -> Iterator[Session]:
     """A session on the database; what a person can mend ends the command with a sentence."""

@@ -192,6 +192,22 @@ class Server:
 
 
 @contextmanager
+def temporary_server(binaries: Path, **settings: str) -> Iterator[Server]:
+    """A server with nothing in it, gone at the end of the `with` block."""
+    parent = Path(tempfile.mkdtemp(dir="/tmp"))  # where its socket's path is short
+    parent.chmod(0o755)  # the server's user has to pass
+    # Nothing of it needs to outlive a crash of the machine.
+    defaults = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    server = Server(parent / "server", binaries, defaults | settings)
+    try:
+        own_directory(server.home)
+        with server.running():
+            yield server
+    finally:
+        shutil.rmtree(parent)
+
+
+@contextmanager
 def locked(descriptor: int) -> Iterator[None]:
     """Hold an flock on an open file for the length of a `with` block."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)

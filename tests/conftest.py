@@ -1,10 +1,7 @@
 """The server that the tests run on, a database at head for each test, and people to be."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
-from app.embedded import SUPERUSER, Server, installed_binaries, own_directory, reachable_binaries
+from app.embedded import SUPERUSER, Server, installed_binaries, reachable_binaries, temporary_server
 from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, crowd, populate
 from tests.platforms import FREEDOM, ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
 from tests.tools import PROJECT, Counted, alembic, attempt, connect, url_of
@@ -41,22 +38,6 @@ for variable in [name for name in os.environ if name.startswith("PG") or name ==
 def binaries(request: pytest.FixtureRequest) -> Path:
     """The binaries that the tests run on."""
     return reachable_binaries(request.config.getoption("--postgres-binaries") or installed_binaries())
-
-
-@contextmanager
-def temporary_server(binaries: Path, **settings: str) -> Iterator[Server]:
-    """A server of its own, with nothing in it, gone at the end of the `with` block."""
-    parent = Path(tempfile.mkdtemp(dir="/tmp"))
-    parent.chmod(0o755)  # the server's user has to pass
-    # Nothing of it needs to outlive a crash of the machine.
-    defaults = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-    server = Server(parent / "server", binaries, defaults | settings)
-    try:
-        own_directory(server.home)
-        with server.running():
-            yield server
-    finally:
-        shutil.rmtree(parent)
 
 
 @pytest.fixture(scope="session")

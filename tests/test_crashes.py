@@ -27,8 +27,8 @@ from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL
 
-from app.embedded import server_user
-from tests.conftest import Host, temporary_server
+from app.embedded import server_user, temporary_server
+from tests.conftest import Host
 from tests.people import ACME, populate
 from tests.platforms import SUPABASE, settle
 from tests.tools import PROJECT, alembic, catalog, connect, rows, run

@@ -183,6 +183,13 @@ def create_helpers() -> None:
         END
         $$
     """)
+    for helper, comment in {
+        "claimed_user_id": "The person whom the token names: its sub, if that is a UUID",
+        "user_id": "The caller; NULL for whoever is unknown or inactive",
+        "tenant_id": "The caller''s tenant; NULL for whoever is unknown or inactive",
+        "touch_updated_at": "Trigger: the row was changed now",
+    }.items():
+        op.execute(f"COMMENT ON FUNCTION chatbot_private.{helper}() IS '{comment}'")
     for helper in ("is_adopted", "claimed_user_id", "user_id", "tenant_id", "touch_updated_at"):
         op.execute(f"""
             REVOKE ALL ON FUNCTION chatbot_private.{helper}() FROM PUBLIC, anon, authenticated, service_role
@@ -200,6 +207,7 @@ def create_tenants() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         )
     """)
+    on_a_fresh_install("COMMENT ON TABLE public.tenants IS 'Organisations; none ever sees what is another''s'")
     on_a_fresh_install("""
         CREATE TRIGGER tenants_touch_updated_at BEFORE UPDATE ON public.tenants
         FOR EACH ROW WHEN (OLD.name IS DISTINCT FROM NEW.name)
@@ -230,6 +238,7 @@ def create_users() -> None:
             UNIQUE (tenant_id, email)
         )
     """)
+    on_a_fresh_install("COMMENT ON TABLE public.users IS 'The people of a tenant'")
     on_a_fresh_install("""
         CREATE TRIGGER users_touch_updated_at BEFORE UPDATE ON public.users
         FOR EACH ROW WHEN ((OLD.email, OLD.full_name, OLD.is_active)
@@ -266,6 +275,7 @@ def create_conversations() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         )
     """)
+    on_a_fresh_install("COMMENT ON TABLE public.conversations IS 'A person''s, with a chatbot or with none'")
     on_a_fresh_install("CREATE INDEX idx_conversations_tenant_id ON public.conversations (tenant_id)")
     on_a_fresh_install("CREATE INDEX idx_conversations_user_id ON public.conversations (user_id, created_at)")
     on_a_fresh_install("""
@@ -310,6 +320,7 @@ def create_messages() -> None:
             created_at timestamptz NOT NULL DEFAULT now()
         )
     """)
+    on_a_fresh_install("COMMENT ON TABLE public.messages IS 'What was said in a conversation'")
     on_a_fresh_install("CREATE INDEX idx_messages_conversation_id ON public.messages (conversation_id, created_at)")
     on_a_fresh_install("ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY")
     # Row security of conversations holds inside these policies: a conversation that is found is the caller's own.
@@ -342,6 +353,7 @@ def create_feedback() -> None:
             UNIQUE (message_id, user_id)
         )
     """)
+    on_a_fresh_install("COMMENT ON TABLE public.feedback IS 'How a person rates a message, once'")
     on_a_fresh_install("CREATE INDEX idx_feedback_user_id ON public.feedback (user_id)")
     on_a_fresh_install("ALTER TABLE public.feedback ENABLE ROW LEVEL SECURITY")
     # As above: a message that is found is one of the caller's own conversations.

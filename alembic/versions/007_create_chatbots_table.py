@@ -75,6 +75,10 @@ def create_guard() -> None:
         $$
     """)
     op.execute("""
+        COMMENT ON FUNCTION chatbot_private.require_table_owner() IS
+            'Trigger: refuses whoever is neither the table''s owner nor past row security'
+    """)
+    op.execute("""
         REVOKE ALL ON FUNCTION chatbot_private.require_table_owner() FROM PUBLIC, anon, authenticated, service_role
     """)
     op.execute("""

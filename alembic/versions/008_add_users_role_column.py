@@ -109,6 +109,9 @@ def widen_view_of_users() -> None:
         END
         $$
     """)
+    op.execute("""
+        COMMENT ON FUNCTION chatbot_private.is_admin() IS 'Whether the caller is an admin of their tenant, and active'
+    """)
     op.execute("REVOKE ALL ON FUNCTION chatbot_private.is_admin() FROM PUBLIC, anon, authenticated, service_role")
     op.execute("GRANT EXECUTE ON FUNCTION chatbot_private.is_admin() TO authenticated")
     on_a_fresh_install('DROP POLICY IF EXISTS "Users can view their own profile" ON public.users')

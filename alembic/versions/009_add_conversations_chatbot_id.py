@@ -76,6 +76,10 @@ def create_guard() -> None:
         $$
     """)
     op.execute("""
+        COMMENT ON FUNCTION chatbot_private.require_visible_chatbot() IS
+            'Trigger: refuses to link a conversation to a chatbot that its writer cannot see'
+    """)
+    op.execute("""
         REVOKE ALL ON FUNCTION chatbot_private.require_visible_chatbot() FROM PUBLIC, anon, authenticated, service_role
     """)
     op.execute("""

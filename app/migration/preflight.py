@@ -20,8 +20,8 @@ from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTabl
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
+from app.catalog.adoption import TABLES
 from app.errors import SetupError
-from app.migration.adoption import TABLES
 from app.migration.steps import stated, union
 from app.migration.version_table import half_done_step
 from app.migration.watching import SAFE_PATH

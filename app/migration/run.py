@@ -16,11 +16,6 @@ from app.migration.watching import SEARCH_PATH
 log = logging.getLogger("alembic")
 OLDEST_SUPPORTED = 15  # PostgreSQL's major version: security_invoker views, ON DELETE SET NULL (column)
 
-CONFIGURATION: dict[str, Any] = {  # of Alembic's context
-    "transaction_per_migration": True,  # a step that is done stays done
-    "compare_server_default": True,
-    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
-}
 SESSION_SETTINGS = {
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
     "search_path": SEARCH_PATH,

@@ -44,6 +44,7 @@ class Conversation(Base):
             "created_at",
             postgresql_where=text("chatbot_id IS NOT NULL"),
         ),
+        {"comment": "A person's, with a chatbot or with none"},
     )
 
     id: Mapped[UUIDKey]

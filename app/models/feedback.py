@@ -27,6 +27,7 @@ class Feedback(Base):
         UniqueConstraint("message_id", "user_id"),
         CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
         Index("idx_feedback_user_id", "user_id"),
+        {"comment": "How a person rates a message, once"},
     )
 
     id: Mapped[UUIDKey]

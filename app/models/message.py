@@ -26,6 +26,7 @@ class Message(Base):
     __table_args__ = (
         CheckConstraint("role IN ('user', 'assistant', 'system', 'tool')", name="role"),
         Index("idx_messages_conversation_id", "conversation_id", "created_at"),
+        {"comment": "What was said in a conversation"},
     )
 
     id: Mapped[UUIDKey]

@@ -19,6 +19,7 @@ class Tenant(Base):
     """
 
     __tablename__ = "tenants"
+    __table_args__ = ({"comment": "Organisations; none ever sees what is another's"},)
 
     id: Mapped[UUIDKey]
     name: Mapped[str]

@@ -30,6 +30,7 @@ class User(Base):
         CheckConstraint("role IN ('admin', 'user')", name="role"),
         Index("idx_users_role", "role", postgresql_where=text("role <> 'user'")),
         Index("idx_users_tenant_role", "tenant_id", "role"),
+        {"comment": "The people of a tenant"},
     )
 
     id: Mapped[UUIDKey]

@@ -23,8 +23,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import URL
 
-from app.embedded import Server, installed_binaries, reachable_binaries
-from tests.conftest import temporary_server
+from app.embedded import Server, installed_binaries, reachable_binaries, temporary_server
 from tests.tools import alembic, connect, libpq_url, run
 
 BASELINES = Path(__file__).with_name("baselines")

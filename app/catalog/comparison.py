@@ -1,0 +1,104 @@
+"""How a live database differs from what is documented."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from app.catalog.adoption import TABLES, as_adopted, is_adopted
+from app.catalog.document import documented
+from app.catalog.facts import Facts, Key, read
+from app.catalog.openings import openings
+
+
+class Difference(NamedTuple):
+    """One thing that is not as documented.
+
+    Args:
+        key: what it is of.
+        fact: which of its facts differs, such as "Using"; "" where the whole thing is missing or not ours.
+        text: what is the matter, for a person.
+    """
+
+    key: Key
+    fact: str
+    text: str
+
+    def __str__(self) -> str:
+        """The line that `alembic check` prints."""
+        return self.text
+
+
+def differences(connection: Connection, version_table: str) -> list[Difference]:
+    """Compare a database at the newest revision with the document.
+
+    Of an adopted platform, what is ours is judged, and what lets somebody past row security of it.
+
+    Args:
+        connection: in a transaction, of any role; nothing is written, no lock taken but ACCESS SHARE.
+        version_table: what Alembic's own table is called here.
+
+    Raises:
+        SetupError: the document is missing.
+    """
+    expected, adopted = documented(), is_adopted(connection)
+    relations = {key.place for key in expected if key.kind in {"table", "view"} and "." not in key.place}
+    relations -= {"alembic_version"}
+    found = read(connection, relations, version_table)
+    if adopted:
+        expected, found = as_adopted(expected, found)
+        relations -= TABLES
+    if Key("", "schema", "chatbot_compat") not in found:  # the README says when to drop it
+        expected = {
+            key: facts for key, facts in expected.items() if not f"{key.place}{key.name}".startswith("chatbot_compat")
+        }
+    return [*compared(expected, found), *(Difference(*each) for each in openings(connection, relations))]
+
+
+def compared(expected: Facts, found: Facts) -> Iterator[Difference]:
+    """What of the expected facts is missing or other, and what else was found."""
+    places = {key.place for key in expected}, {key.place for key in found}
+    for key in sorted(expected.keys() | found.keys()):
+        be = "are" if key.kind == "rights of" else "is"
+        if key not in found:
+            if not (
+                key.name and key.place not in places[1] and Key(key.place, "view") in expected
+            ):  # it went with its view
+                yield Difference(key, "", f"{key} {be} missing")
+        elif key not in expected:
+            if not (key.name and key.place not in places[0]) and not is_harmless(key, found[key]):
+                yield Difference(key, "", f"{key} {be} not of this package{detail(key, found[key])}")
+        else:
+            for fact in dict.fromkeys([*expected[key], *found[key]]):
+                was, now = expected[key].get(fact), found[key].get(fact)
+                if was != now:
+                    yield Difference(key, fact, f"{key}: {changed(fact, was, now)}")
+
+
+def is_harmless(key: Key, facts: dict[str, str]) -> bool:
+    """Whether something beside what is documented lets nobody see, write or learn more: an index that is not unique."""
+    return key.kind == "index" and "Unique" not in facts
+
+
+def detail(key: Key, facts: dict[str, str]) -> str:
+    """What somebody may do by a policy or right that is not ours."""
+    if key.kind not in {"policy", "rights of"}:
+        return ""
+    return ": " + ", ".join(f"{fact} {value}" for fact, value in facts.items())
+
+
+def changed(fact: str, was: str | None, now: str | None) -> str:
+    """Say how a fact changed; of one with several lines, the first line that did."""
+    where = ""
+    if was and now and "\n" in was + now:
+        lines = list(zip_longest(was.splitlines(), now.splitlines()))
+        number, (was, now) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
+        where = f", line {number},"
+    called = fact if fact.isupper() else fact[0].lower() + fact[1:]
+    return f"{called}{where} was {shown(was)}, is {shown(now)}"
+
+
+def shown(value: str | None) -> str:
+    """A value on one line."""
+    return " ".join(value.split()) if value else "nothing"

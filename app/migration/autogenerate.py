@@ -1,0 +1,189 @@
+"""What `alembic check` finds, and `alembic revision --autogenerate` writes: an Alembic plugin.
+
+Stock autogenerate compares tables, columns, keys and indexes with the models, and sees neither policies, grants, guards
+nor functions. This adds what differs from the documented catalog, and leaves out what is the platform's own.
+"""
+
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Column, ForeignKeyConstraint, Index
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.schema import SchemaItem
+
+from app.catalog.adoption import OURS, TABLES, is_adopted
+from app.catalog.comparison import Difference, differences
+from app.migration.run import log
+from app.models import Base
+
+PLUGIN = "chatbots.catalog"
+
+# Columns of the platform whose type and NOT NULL row security and the keys of chatbots rest on.
+RELIED_ON = {
+    ("tenants", "id"),
+    ("users", "id"),
+    ("users", "tenant_id"),
+    ("users", "is_active"),
+    ("conversations", "id"),
+    ("conversations", "tenant_id"),
+    ("messages", "id"),
+}
+
+
+@dataclass
+class DifferenceOp(ops.MigrateOperation):
+    """What differs from the documented catalog in one thing."""
+
+    difference: Difference
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """As `alembic check` lists it."""
+        return ("catalog", self.difference.text)
+
+
+class DifferencesOp(ops.OpContainer):
+    """All that differs from the documented catalog, and that autogenerate does not know how to write."""
+
+    def __init__(self, found: Iterable[Difference], *, alone: bool) -> None:
+        """Alone is what no other operation stands beside."""
+        super().__init__([DifferenceOp(each) for each in found])
+        self.alone = alone
+
+    def reverse(self) -> "DifferencesOp":
+        """Nothing: a downgrade is written with its upgrade."""
+        return DifferencesOp([], alone=False)
+
+
+@renderers.dispatch_for(DifferencesOp)
+def render(_context: AutogenContext, op: DifferencesOp) -> list[str]:
+    """Comments for whoever writes the revision."""
+    if not op.ops:
+        return []
+    lines = ["# Differs from app/SCHEMA_DOCUMENTATION.md, and is for you to write:"]
+    for each in op.ops:
+        assert isinstance(each, DifferenceOp)  # noqa: S101 - by __init__
+        lines += textwrap.wrap(each.difference.text, 110, initial_indent="# - ", subsequent_indent="#   ")
+    return [*lines, "pass"] if op.alone else lines  # a function is more than comments
+
+
+def setup(plugin: Plugin) -> None:
+    """Called by Alembic when the plugin is registered."""
+    plugin.add_autogenerate_comparator(judge, "autogenerate", priority=DispatchPriority.LAST)
+
+
+def judge(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
+    """Add to what the stock comparison found, which ran before."""
+    assert context.connection is not None and context.migration_context is not None  # noqa: S101, PT018 - it is online
+    if is_adopted(context.connection):
+        leave_theirs_alone(upgrade)
+    written = set(written_by(upgrade))
+    found = [
+        each
+        for each in differences(context.connection, context.migration_context.version_table)
+        if not {(*each.key, each.fact), (*each.key, "")} & written
+    ]
+    for each in found:
+        log.info("Detected %s", each)
+    if found:
+        upgrade.ops.append(DifferencesOp(found, alone=not upgrade.ops))
+    return PriorityDispatchResult.CONTINUE
+
+
+def is_known(name: str | None, kind: str, _parents: Mapping[str, Any]) -> bool:
+    """Whether to look at something in the database at all: a table that no model knows is the platform's own."""
+    return kind != "table" or name in Base.metadata.tables
+
+
+def is_judged(item: SchemaItem, _name: str | None, _kind: str, reflected: bool, counterpart: SchemaItem | None) -> bool:
+    """Whether to compare something: what no model knows is judged unless it is harmless, as in the catalog.
+
+    Harmless is an index that is not unique, or a key to a table of the platform's own.
+    """
+    match item:
+        case Index() if reflected and counterpart is None:
+            return bool(item.unique)
+        case ForeignKeyConstraint() if reflected and counterpart is None:
+            return item.elements[0].target_fullname.rpartition(".")[0] in Base.metadata.tables
+    return True
+
+
+AUTOGENERATE: dict[str, Any] = {  # of Alembic's context
+    "compare_server_default": True,
+    "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", PLUGIN],
+    "include_name": is_known,
+    "include_object": is_judged,
+}
+
+
+def leave_theirs_alone(upgrade: ops.UpgradeOps) -> None:
+    """Of an adopted table, what no model knows is the platform's own, and so is how a baseline column is declared."""
+    for op in upgrade.ops:
+        if isinstance(op, ops.ModifyTableOps) and op.table_name in TABLES:
+            op.ops = [each for each in op.ops if is_a_finding(op.table_name, each)]
+    upgrade.ops = [op for op in upgrade.ops if not (isinstance(op, ops.ModifyTableOps) and op.is_empty())]
+
+
+def is_a_finding(table: str, op: ops.MigrateOperation) -> bool:
+    """Whether a difference in an adopted table concerns what is ours or what we rely on."""
+    columns: Iterable[Any] = ()  # a column, index, constraint or comment to drop is the platform's own
+    match op:
+        case ops.AddColumnOp():  # one that the models read
+            return True
+        case ops.AlterColumnOp() if (table, op.column_name) in RELIED_ON:
+            its = op.existing_type.data_type if isinstance(op.existing_type, DOMAIN) else op.existing_type
+            changed = op.modify_type is not None and not isinstance(its, type(op.modify_type))
+            return changed or op.modify_nullable is not None
+        case ops.AlterColumnOp():
+            columns = [op.column_name]
+        case ops.CreateIndexOp() | ops.CreateUniqueConstraintOp():
+            columns = [getattr(column, "name", column) for column in op.columns]
+        case ops.CreateForeignKeyOp():
+            columns = op.local_cols
+        case ops.CreateCheckConstraintOp():
+            columns = str(op.condition).split()
+    return any((table, column) in OURS for column in columns)
+
+
+def written_by(upgrade: ops.OpContainer) -> Iterator[tuple[str, str, str, str]]:
+    """What the operations mend, as place, kind, name and fact in the catalog; fact "" stands for all of a thing."""
+    for op in upgrade.ops:
+        match op:
+            case ops.OpContainer():
+                yield from written_by(op)
+            case ops.CreateTableOp():
+                yield op.table_name, "table", "", ""
+                for item in op.columns:
+                    kind = "column" if isinstance(item, Column) else "constraint"
+                    yield op.table_name, kind, str(getattr(item, "name", "")), ""
+            case ops.CreateTableCommentOp() | ops.DropTableCommentOp():
+                yield op.table_name, "table", "", "Comment"
+            case ops.AddColumnOp():
+                yield op.table_name, "column", op.column.name, ""
+            case ops.DropColumnOp():
+                yield op.table_name, "column", op.column_name, ""
+            case ops.AlterColumnOp():
+                changed = {
+                    "Type": op.modify_type is not None,
+                    "Not null": op.modify_nullable is not None,
+                    "Default": op.modify_server_default is not False,
+                    "Comment": op.modify_comment is not False,
+                }
+                yield from ((op.table_name, "column", op.column_name, fact) for fact in changed if changed[fact])
+            case ops.CreateIndexOp() | ops.DropIndexOp():
+                yield op.table_name or "", "index", str(op.index_name), ""
+            case ops.AddConstraintOp():
+                constraint = op.to_constraint()
+                yield constraint.table.name, "constraint", str(constraint.name), ""
+            case ops.DropConstraintOp():
+                yield op.table_name, "constraint", str(op.constraint_name), ""
+
+
+Plugin.setup_plugin_from_module(sys.modules[__name__], PLUGIN)
