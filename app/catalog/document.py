@@ -44,7 +44,7 @@ COLUMNS = (  # of tables, in their order
     *("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"),
     *("Fires", "When", "Calls", "State"),
     *("Owner", "USAGE", "CREATE", "Default privileges"),
-    *("SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS", "Member of"),
+    *("LOGIN", "SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS", "Member of"),
     "Comment",
 )
 CODE = BLOCKS | {"Type", "Default", "Generated", "On", "Where", "USING", "WITH CHECK", "When", "Calls"}

@@ -1,5 +1,6 @@
 """What a database's catalogs state of our objects, alike from every version of PostgreSQL."""
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -46,7 +47,11 @@ WRITING = {
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
     "bytea_output": "hex",
+    "standard_conforming_strings": "on",
 }
+SET_WRITING = text("""
+    SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text(CAST(:settings AS pg_catalog.json))
+""")
 
 # A string, which stays as it is; a line break; (SELECT a_function()) as PostgreSQL writes it.
 WRITTEN = re.compile(r"('(?:[^']|'')*')|\s*\n\s*|\( SELECT ([\w.]+\([^()]*\)) AS \w+\)")
@@ -83,8 +88,7 @@ def read(connection: Connection, names: Collection[str] | None = None, version_t
 def plain_writing(connection: Connection) -> Iterator[None]:
     """Have the catalogs written one and the same way for the length of a `with` block."""
     with connection.begin_nested() as savepoint:
-        for name, value in WRITING.items():
-            connection.exec_driver_sql("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+        connection.execute(SET_WRITING, {"settings": json.dumps(WRITING)})
         yield
         savepoint.rollback()
 

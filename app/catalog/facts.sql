@@ -210,6 +210,7 @@ WITH schema AS (
     -- them, as Supabase's extensions grant, matters where it gives more than BYPASSRLS does.
     SELECT '', 'role', rolname, 0,
         json_build_object(
+            'LOGIN', CASE WHEN rolcanlogin THEN 'yes' ELSE 'no' END,
             'SUPERUSER', CASE WHEN rolsuper THEN 'yes' ELSE 'no' END,
             'CREATEROLE', CASE WHEN rolcreaterole THEN 'yes' ELSE 'no' END,
             'REPLICATION', CASE WHEN rolreplication THEN 'yes' ELSE 'no' END,

@@ -1,0 +1,363 @@
+"""Changes to a database at head: at least one for each fact that the document states, derived from the document."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.catalog.document import documented
+from app.catalog.facts import Facts, Key
+from app.embedded import SUPERUSER
+from tests.people import missing_roles
+
+VIEWS = {key.place for key in documented() if key.kind == "view"}
+STRANGER = "tampering_stranger"  # a role that nothing of ours knows
+STRANGERS = missing_roles(f"{STRANGER} NOLOGIN")
+CATALOGS = "SET LOCAL allow_system_table_mods = on; "  # for what DDL refuses, as while others depend on it
+
+# A default of each type that no column of ours has.
+DEFAULTS = {
+    "uuid": "'00000000-0000-0000-0000-000000000000'",
+    "boolean": "now() IS NULL",
+    "integer": "1",
+    "double precision": "1",
+    "jsonb": "'[]'",
+    "timestamp with time zone": "'2000-01-01'",
+    "text": "'x'",
+    "character varying": "'x'",
+}
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """A change to one fact of one thing.
+
+    Args:
+        key: of the thing.
+        fact: that changes; "" where the thing is gone, or is one too many.
+        statement: SQL that changes it.
+    """
+
+    key: Key
+    fact: str
+    statement: str
+
+
+def tamperings() -> Iterator[Tampering]:
+    """All of them."""
+    facts = documented()
+    for key, its in facts.items():
+        for fact, statement in OF_KIND[key.kind](key, its):
+            yield Tampering(key, fact, statement)
+    yield from one_too_many(facts)
+
+
+Changes = Iterator[tuple[str, str]]  # fact and statement
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def comments(what: str, its: dict[str, str]) -> Changes:
+    yield "Comment", f"COMMENT ON {what} IS 'Tampered with'"
+    if "Comment" in its:
+        yield "Comment", f"COMMENT ON {what} IS NULL"
+
+
+def of_table(key: Key, its: dict[str, str]) -> Changes:
+    table = f"TABLE {key.place}"
+    yield "", f"DROP {table} CASCADE"
+    yield "Owner", f"ALTER {table} OWNER TO {STRANGER}"
+    yield "Row security", f"ALTER {table} DISABLE ROW LEVEL SECURITY"
+    yield "Row security", f"ALTER {table} FORCE ROW LEVEL SECURITY"
+    yield "Inherits from", f"CREATE TABLE parent (LIKE {key.place}); ALTER {table} INHERIT parent"
+    yield "Inherited by", f"CREATE TABLE child () INHERITS ({key.place})"
+    yield "Persistence", f"{CATALOGS} UPDATE pg_class SET relpersistence = 'u' WHERE oid = '{key.place}'::regclass"
+    for privilege in PRIVILEGES:
+        yield "Revoked from the owner", f"REVOKE {privilege} ON {table} FROM CURRENT_USER"
+    if key.place != "alembic_version":  # its comment is where a half-done step is noted
+        yield from comments(table, its)
+
+
+def of_view(key: Key, its: dict[str, str]) -> Changes:
+    view = f"VIEW {key.place}"
+    yield "", f"DROP {view}"
+    yield "Owner", f"ALTER {view} OWNER TO {STRANGER}"
+    yield "Options", f"ALTER {view} RESET (security_invoker)"
+    yield "Options", f"ALTER {view} SET (security_invoker = false)"
+    yield "Options", f"ALTER {view} SET (security_barrier)"
+    definition = its["Definition"].rstrip(";")
+    if "WHERE" in definition:
+        yield "Definition", f"CREATE OR REPLACE {view} WITH ({its['Options']}) AS {definition.partition('WHERE')[0]}"
+    yield "Definition", f"CREATE OR REPLACE {view} WITH ({its['Options']}) AS SELECT * FROM ({definition}) AS its"
+    yield "Revoked from the owner", f"REVOKE SELECT ON {key.place} FROM CURRENT_USER"
+    yield from comments(view, its)
+
+
+def of_column(key: Key, its: dict[str, str]) -> Changes:
+    column = f"ALTER TABLE {key.place} ALTER COLUMN {quoted(key.name)}"
+    where = f"WHERE attrelid = '{key.place}'::regclass AND attname = '{key.name}'"
+    yield "", f"ALTER TABLE {key.place} RENAME COLUMN {quoted(key.name)} TO renamed"
+    yield "Type", f"{CATALOGS} UPDATE pg_attribute SET atttypid = 'bytea'::regtype, atttypmod = -1 {where}"
+    if "(" in its["Type"]:
+        yield "Type", f"{CATALOGS} UPDATE pg_attribute SET atttypmod = 13 {where}"
+    yield "Default", f"{column} SET DEFAULT {DEFAULTS[its['Type'].partition('(')[0]]}"
+    if "Default" in its:
+        yield "Default", f"{column} DROP DEFAULT"
+    yield from comments(f"COLUMN {key.place}.{quoted(key.name)}", its)
+    if its["Type"].startswith(("text", "character")):
+        yield "Collation", f"{CATALOGS} UPDATE pg_attribute SET attcollation = 'pg_catalog.\"C\"'::regcollation {where}"
+    if key.place in VIEWS:
+        return
+    yield "", f"ALTER TABLE {key.place} DROP COLUMN {quoted(key.name)} CASCADE"
+    yield "Not null", f"{CATALOGS} UPDATE pg_attribute SET attnotnull = NOT attnotnull {where}"
+    yield "Statistics", f"{column} SET STATISTICS {-1 if 'Statistics' in its else 0}"
+
+
+def of_constraint(key: Key, its: dict[str, str]) -> Changes:
+    table, name, definition = f"ALTER TABLE {key.place}", quoted(key.name), its["Definition"]
+    drop = f"{table} DROP CONSTRAINT {name}"
+    yield "", f"{drop} CASCADE"
+    yield "", f"{table} RENAME CONSTRAINT {name} TO renamed"
+    match definition.split()[0]:
+        case "CHECK":
+            yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition} NOT VALID"
+            yield (
+                "Definition",
+                f"{drop}, ADD CONSTRAINT {name} CHECK ({definition.removeprefix('CHECK ')} IS NOT FALSE)",
+            )
+            yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition} NO INHERIT"
+        case "FOREIGN":
+            without_action = definition.partition(" ON DELETE")[0]
+            for action in ("", " ON DELETE RESTRICT", " ON UPDATE CASCADE", " MATCH FULL", " DEFERRABLE", " NOT VALID"):
+                yield "Definition", f"{drop}, ADD CONSTRAINT {name} {without_action}{action}"
+            yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition} NOT VALID"
+            if "(chatbot_id)" in definition:
+                yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition.removesuffix(' (chatbot_id)')}"
+            yield "State", f"{table} DISABLE TRIGGER ALL"
+            yield "State", f"ALTER TABLE {definition.split('REFERENCES ')[1].partition('(')[0]} DISABLE TRIGGER ALL"
+        case "UNIQUE":
+            yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition} DEFERRABLE"
+            yield (
+                "Definition",
+                f"{drop}, ADD CONSTRAINT {name} {definition.replace('UNIQUE', 'UNIQUE NULLS NOT DISTINCT')}",
+            )
+        case "PRIMARY":
+            yield "Definition", f"{drop} CASCADE, ADD CONSTRAINT {name} {definition.replace('PRIMARY KEY', 'UNIQUE')}"
+
+
+def of_index(key: Key, its: dict[str, str]) -> Changes:
+    where = f"WHERE {its['Where']}" if "Where" in its else ""
+    unique = "UNIQUE " if "Unique" in its else ""
+    columns = its["On"].removeprefix("btree (").removesuffix(")").split(", ")
+
+    def anew(unique: str = unique, on: str = "btree", columns: list[str] = columns, where: str = where) -> str:
+        return (
+            f"DROP INDEX {key.name} CASCADE;"
+            f" CREATE {unique} INDEX {key.name} ON {key.place} USING {on} ({', '.join(columns)}) {where}"
+        )
+
+    yield "", f"DROP INDEX {key.name} CASCADE"
+    yield "", f"ALTER INDEX {key.name} RENAME TO renamed"
+    yield "Unique", anew(unique="" if unique else "UNIQUE")
+    if len(columns) == 1:
+        yield "On", anew(on="hash", unique="")
+    yield "On", anew(columns=[*columns, "(1)"])
+    yield "On", anew(columns=[f"{columns[0]} DESC", *columns[1:]])
+    yield "On", anew(columns=[f"{columns[0]} NULLS FIRST", *columns[1:]])
+    if len(columns) > 1:
+        yield "On", anew(columns=columns[::-1])
+        yield "On", anew(columns=columns[:-1])
+    if "text_pattern_ops" in its["On"]:
+        yield "On", anew(columns=[column.removesuffix(" text_pattern_ops") for column in columns])
+    yield "Where", anew(where=f"WHERE NOT ({its['Where']})" if where else "WHERE id IS NOT NULL")
+    if where:
+        yield "Where", anew(where="")
+    for flag in ("indisvalid", "indisready", "indislive"):
+        yield "State", f"{CATALOGS} UPDATE pg_index SET {flag} = false WHERE indexrelid = '{key.name}'::regclass"
+
+
+def of_policy(key: Key, its: dict[str, str]) -> Changes:
+    name, table = quoted(key.name), key.place
+    alter = f"ALTER POLICY {name} ON {table}"
+
+    def anew(kind: str = "PERMISSIVE", command: str = its["FOR"], **clauses: str) -> str:
+        clauses = clauses or {clause: its[clause] for clause in ("USING", "WITH CHECK") if clause in its}
+        written = " ".join(f"{clause.replace('_', ' ')} ({value})" for clause, value in clauses.items())
+        return (
+            f"DROP POLICY {name} ON {table};"
+            f" CREATE POLICY {name} ON {table} AS {kind} FOR {command} TO {its['TO']} {written}"
+        )
+
+    yield "", f"DROP POLICY {name} ON {table}"
+    yield "", f"{alter} RENAME TO renamed"
+    yield "AS", anew(kind="RESTRICTIVE")
+    yield "FOR", anew(command="ALL", USING=its.get("USING") or its.get("WITH CHECK", ""))
+    for role in {"anon", "authenticated", "service_role", "PUBLIC", STRANGER} - {its["TO"]}:
+        yield "TO", f"{alter} TO {role}"
+        if role != "PUBLIC" and its["TO"] != "PUBLIC":
+            yield "TO", f"{alter} TO {its['TO']}, {role}"
+    for clause in {"USING", "WITH CHECK"} & its.keys():
+        yield clause, f"{alter} {clause} (({its[clause]}) IS NOT FALSE)"
+        yield clause, f"{alter} {clause} (({its[clause]}) OR current_user = 'x')"
+        if its[clause] != "true":
+            yield clause, f"{alter} {clause} (true)"
+    if its["FOR"] == "UPDATE":
+        yield "WITH CHECK", anew(USING=its["USING"])
+
+
+def of_rights(key: Key, its: dict[str, str]) -> Changes:
+    yield "", f"REVOKE ALL ON {key.place} FROM {key.name}"
+    for privilege, scope in its.items():
+        columns = "" if scope == "all" else f" ({scope})"
+        if len(its) > 1:
+            yield privilege, f"REVOKE {privilege}{columns} ON {key.place} FROM {key.name}"
+        yield privilege, f"GRANT {privilege}{columns} ON {key.place} TO {key.name} WITH GRANT OPTION"
+        for column in columns.strip(" ()").split(", ") if len(columns.split(", ")) > 1 else []:
+            yield privilege, f"REVOKE {privilege} ({column}) ON {key.place} FROM {key.name}"
+        if columns:
+            yield privilege, f"GRANT {privilege} ON {key.place} TO {key.name}"
+    for privilege in [each for each in PRIVILEGES if each not in its]:
+        yield privilege, f"GRANT {privilege} ON {key.place} TO {key.name}"
+        if privilege in {"SELECT", "INSERT", "UPDATE", "REFERENCES"}:
+            yield privilege, f"GRANT {privilege} (id) ON {key.place} TO {key.name}"
+
+
+def of_trigger(key: Key, its: dict[str, str]) -> Changes:
+    name, table = quoted(key.name), key.place
+    drop = f"DROP TRIGGER {name} ON {table}"
+    when = f"WHEN ({its['When']})"
+
+    def anew(fires: str = its["Fires"], when: str = when, calls: str = its["Calls"]) -> str:
+        events, each = fires.split(" FOR EACH ")
+        return f"{drop}; CREATE TRIGGER {name} {events} ON {table} FOR EACH {each} {when} EXECUTE FUNCTION {calls}"
+
+    yield "", drop
+    yield "", f"ALTER TRIGGER {name} ON {table} RENAME TO renamed"
+    for state in ("DISABLE", "ENABLE REPLICA", "ENABLE ALWAYS"):
+        yield "State", f"ALTER TABLE {table} {state} TRIGGER {name}"
+    before, after = ("BEFORE", "AFTER") if its["Fires"].startswith("BEFORE") else ("AFTER", "BEFORE")
+    yield "Fires", anew(fires=its["Fires"].replace(before, after, 1))
+    yield "Fires", anew(fires=re.sub(r"UPDATE|INSERT", "UPDATE OF id", its["Fires"], count=1))
+    yield "Fires", anew(fires=its["Fires"].replace("EACH ROW", "EACH STATEMENT"), when="")
+    yield "When", anew(when="")
+    yield "When", anew(when=f"WHEN (({its['When']}) IS NOT FALSE)")
+    yield "Calls", anew(calls=its["Calls"].replace(")", ", 'x')" if "'" in its["Calls"] else "'x')"))
+    yield "Calls", anew(calls="pg_catalog.suppress_redundant_updates_trigger()")
+
+
+def of_function(key: Key, its: dict[str, str]) -> Changes:
+    function = f"FUNCTION {key.place}"
+    row = f"WHERE oid = '{key.place}'::regprocedure"
+    yield "", f"DROP {function} CASCADE"
+    yield "", f"ALTER {function} RENAME TO renamed"
+    yield "Owner", f"ALTER {function} OWNER TO {STRANGER}"
+    for words, fact in (
+        (("IMMUTABLE", "STABLE", "VOLATILE"), "Volatility"),
+        (("PARALLEL SAFE", "PARALLEL RESTRICTED", "PARALLEL UNSAFE"), "Parallel"),
+        (("SECURITY DEFINER", "SECURITY INVOKER"), "Security"),
+    ):
+        yield from ((fact, f"ALTER {function} {word}") for word in words if word.split()[-1] != its[fact])
+    yield "Null input", f"ALTER {function} STRICT"
+    yield "Leakproof", f"ALTER {function} LEAKPROOF"
+    for setting in ("RESET ALL", "SET search_path = public", "SET search_path = ''", "SET work_mem = '1MB'"):
+        yield "Settings", f"ALTER {function} {setting}"
+    for role in ("PUBLIC", "anon", STRANGER):
+        yield "EXECUTE", f"GRANT EXECUTE ON {function} TO {role}"
+    for role in its["EXECUTE"].replace("the owner", "CURRENT_USER").split(", "):
+        yield "EXECUTE", f"REVOKE EXECUTE ON {function} FROM {role}"
+    if "authenticated" in its["EXECUTE"]:
+        yield "EXECUTE", f"GRANT EXECUTE ON {function} TO authenticated WITH GRANT OPTION"
+    yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosrc = prosrc || ' -- ' {row}"
+    yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosrc = replace(prosrc, 'SELECT', 'SELECT ALL') || E'\\n--' {row}"
+    yield (
+        "Language",
+        f"{CATALOGS} UPDATE pg_proc SET prolang = 12 {row}",  # internal,
+    )
+    yield "Returns", f"{CATALOGS} UPDATE pg_proc SET prorettype = 'bytea'::regtype {row}"
+    yield "Kind", f"{CATALOGS} UPDATE pg_proc SET prokind = 'w' {row}"
+    yield from comments(function, its)
+
+
+def of_schema(key: Key, its: dict[str, str]) -> Changes:
+    schema = f"SCHEMA {key.name}"
+    for role in ("anon", "authenticated", "service_role", "PUBLIC"):
+        yield "CREATE", f"GRANT CREATE ON {schema} TO {role}"
+    if key.name == "public":
+        return
+    yield "Owner", f"ALTER {schema} OWNER TO {STRANGER}"
+    for role in ("anon", "authenticated", "service_role", STRANGER):
+        yield "USAGE", f"GRANT USAGE ON {schema} TO {role}"
+    for privilege in ("USAGE", "CREATE"):
+        for role in its[privilege].replace("the owner", "CURRENT_USER").split(", "):
+            yield privilege, f"REVOKE {privilege} ON {schema} FROM {role}"
+    for kind in ("TABLES", "FUNCTIONS", "SEQUENCES", "TYPES"):
+        yield "Default privileges", f"ALTER DEFAULT PRIVILEGES IN {schema} GRANT ALL ON {kind} TO anon"
+    yield from comments(schema, its)
+    if key.name != "chatbot_compat":  # which people drop when they no longer need it
+        yield "", f"DROP {schema} CASCADE"
+        yield "", f"ALTER {schema} RENAME TO renamed"
+
+
+def of_role(key: Key, its: dict[str, str]) -> Changes:
+    for attribute in ("LOGIN", "SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS"):
+        yield attribute, f"ALTER ROLE {key.name} {'NO' if its[attribute] == 'yes' else ''}{attribute}"
+    roles = {"anon", "authenticated", "service_role", "pg_read_all_data", "pg_write_all_data", SUPERUSER}
+    for role in sorted(roles - {key.name}):
+        yield "Member of", f"GRANT {role} TO {key.name}"
+    if key.name != "service_role":
+        yield "Member of", f"GRANT {STRANGER} TO {key.name}"
+    yield "", f"ALTER ROLE {key.name} RENAME TO renamed"
+
+
+OF_KIND = {
+    "table": of_table,
+    "view": of_view,
+    "column": of_column,
+    "constraint": of_constraint,
+    "index": of_index,
+    "policy": of_policy,
+    "rights of": of_rights,
+    "trigger": of_trigger,
+    "function": of_function,
+    "schema": of_schema,
+    "role": of_role,
+}
+
+
+def one_too_many(facts: Facts) -> Iterator[Tampering]:
+    """Things of each kind that are not ours, where they matter."""
+    for key in [key for key in facts if key.kind in {"table", "view"}]:
+        table = key.place
+        if key.kind == "table":
+            for command in ("ALL", "SELECT", "UPDATE", "DELETE"):
+                policy = f"CREATE POLICY extra ON {table} FOR {command} TO anon USING (true)"
+                yield Tampering(Key(table, "policy", "extra"), "", policy)
+            column = "version_num" if table == "alembic_version" else "id"
+            yield Tampering(
+                Key(table, "index", "extra"), "", f"CREATE UNIQUE INDEX extra ON {table} (({column}::text))"
+            )
+            check = f"ALTER TABLE {table} ADD CONSTRAINT extra CHECK ({column} IS NOT NULL)"
+            yield Tampering(Key(table, "constraint", "extra"), "", check)
+            yield Tampering(Key(table, "column", "extra"), "", f"ALTER TABLE {table} ADD COLUMN extra text")
+            trigger = (
+                f"CREATE TRIGGER extra AFTER UPDATE ON {table} EXECUTE FUNCTION pg_catalog.tsvector_update_trigger()"
+            )
+            yield Tampering(Key(table, "trigger", "extra"), "", trigger)
+        rule = f"CREATE RULE extra AS ON DELETE TO {table} DO ALSO NOTHING"
+        yield Tampering(Key(table, "rule", "extra"), "", rule)
+        for privilege in PRIVILEGES:
+            for role in ("PUBLIC", *(() if (table, privilege) == ("alembic_version", "SELECT") else (STRANGER,))):
+                grant = f"GRANT {privilege} ON {table} TO {role}"
+                yield Tampering(Key(table, "rights of", role), "", grant)
+    for key in [key for key in facts if key.kind == "schema" and key.name != "public"]:
+        function = f"CREATE FUNCTION {key.name}.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1'"
+        yield Tampering(Key(f"{key.name}.extra()", "function"), "", function)
+        for kind, made in (
+            ("table", "TABLE {}.extra ()"),
+            ("view", "VIEW {}.extra AS SELECT 1"),
+            ("materialized view", "MATERIALIZED VIEW {}.extra AS SELECT 1"),
+            ("sequence", "SEQUENCE {}.extra"),
+        ):
+            yield Tampering(Key(f"{key.name}.extra", kind), "", f"CREATE {made.format(key.name)}")
