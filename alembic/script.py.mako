@@ -21,8 +21,14 @@ depends_on = ${repr(depends_on)}
 
 
 def upgrade() -> None:
+% if "op." in (upgrades or ""):
+    op.execute("SET LOCAL search_path = public")  # autogenerate names no schema: spell it out, and drop this line
+% endif
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
+% if "op." in (downgrades or ""):
+    op.execute("SET LOCAL search_path = public")
+% endif
     ${downgrades if downgrades else "pass"}

@@ -1,6 +1,5 @@
 """SCHEMA_DOCUMENTATION.md: what the revisions make, alike on each server and by each way there."""
 
-import shutil
 from pathlib import Path
 
 from psycopg import Connection
@@ -8,7 +7,7 @@ from sqlalchemy import URL, create_engine
 
 from app.catalog.document import DOCUMENT, parse, render
 from app.catalog.facts import Facts, Key, read
-from tests.tools import PROJECT, run, url_of
+from tests.tools import PROJECT, copy_of_project, run, url_of
 
 
 def document_of(url: URL) -> str:
@@ -61,8 +60,7 @@ def test_what_would_end_a_cell_is_read_back() -> None:
 
 def test_the_verb_writes_it(head: URL, tmp_path: Path) -> None:
     """Also when it is missing, without which `alembic check` says what to do."""
-    project = tmp_path / "copy"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(".venv", ".git", ".postgres", ".*_cache"))
+    project = copy_of_project(tmp_path)
     copy = project / DOCUMENT.relative_to(PROJECT)
     copy.unlink()
     checked = run("alembic", "check", url=head, cwd=project)

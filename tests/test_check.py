@@ -1,11 +1,45 @@
-"""`alembic check` compares the database with the models; stock autogenerate is what it notices by today."""
+"""`alembic check`: what it finds beside the models' differences, in which words, and what is no finding.
+
+That no documented fact can change unseen is in test_tampering.py.
+"""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, create_engine
 
-from tests.tools import alembic, connect, run
+from app.catalog.comparison import differences
+from tests.conftest import Host
+from tests.people import missing_roles
+from tests.tools import alembic, connect, copy_of_project, run
+
+SHAPES = {"plain": "people", "supabase": "supabase", "adopted": "adopted"}  # templates, by shape
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest, host: Host) -> Iterator[Connection]:
+    """To a database of each shape, shared by all: leave nothing of what you do."""
+    yield from connection_to(request, host, SHAPES[request.param])
+
+
+@pytest.fixture
+def adopted(request: pytest.FixtureRequest, host: Host) -> Iterator[Connection]:
+    yield from connection_to(request, host, "adopted")
+
+
+def connection_to(request: pytest.FixtureRequest, host: Host, template: str) -> Iterator[Connection]:
+    engine = create_engine(host.url(request.getfixturevalue(f"{template}_template").template_dbname))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def found_after(connection: Connection, *statements: str) -> list[str]:
+    for statement in statements:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+    return [each.text for each in differences(connection, "alembic_version")]
 
 
 def test_is_clean_at_head(head: URL) -> None:
@@ -13,12 +47,111 @@ def test_is_clean_at_head(head: URL) -> None:
     assert (checked.returncode, checked.stdout) == (0, "No new upgrade operations detected.\n")
 
 
+MEMBERS = "Users can view published chatbots in their tenant"
+THEIRS = "tenant_id = (SELECT chatbot_private.tenant_id())"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        pytest.param(
+            f'DROP POLICY "{MEMBERS}" ON chatbots', f'chatbots: policy "{MEMBERS}" is missing', id="policy-dropped"
+        ),
+        pytest.param(
+            "CREATE POLICY extra ON chatbots FOR SELECT TO anon USING (true)",
+            'chatbots: policy "extra" is not of this package: AS PERMISSIVE, FOR SELECT, TO anon, USING true',
+            id="policy-added",
+        ),
+        pytest.param(
+            f'ALTER POLICY "{MEMBERS}" ON chatbots USING (is_published)',
+            f'chatbots: policy "{MEMBERS}": USING was (({THEIRS}) AND is_published), is is_published',
+            id="policy-using",
+        ),
+        pytest.param(
+            'ALTER POLICY "Users can view themselves and admins their tenant" ON users USING'
+            f" ((id = (SELECT chatbot_private.user_id()) OR {THEIRS}) AND (SELECT chatbot_private.is_admin()))",
+            f"OR (({THEIRS}) AND (SELECT chatbot_private.is_admin()))),"
+            f" is (((id = (SELECT chatbot_private.user_id())) OR ({THEIRS})) AND (SELECT chatbot_private.is_admin()))",
+            id="policy-parentheses",
+        ),
+        pytest.param(
+            "ALTER TABLE chatbots DISABLE ROW LEVEL SECURITY",
+            "table chatbots: row security was on, is off",
+            id="row-security-off",
+        ),
+        pytest.param(
+            "GRANT SELECT (system_prompt) ON chatbots TO PUBLIC",
+            "chatbots: rights of PUBLIC are not of this package: SELECT system_prompt",
+            id="column-grant",
+        ),
+        pytest.param(
+            "GRANT UPDATE ON users TO authenticated",
+            "users: rights of authenticated: UPDATE was full_name, is all, full_name",
+            id="table-grant",
+        ),
+        pytest.param(
+            "ALTER TABLE chatbots OWNER TO service_role",
+            "table chatbots: owner was the owner, is service_role",
+            id="owner",
+        ),
+        pytest.param(
+            "CREATE OR REPLACE FUNCTION chatbot_private.is_admin() RETURNS boolean LANGUAGE plpgsql STABLE"
+            " PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN true; END'",
+            "function chatbot_private.is_admin(): body, line 1, was BEGIN, is BEGIN RETURN true; END",
+            id="function-body",
+        ),
+        pytest.param(
+            "ALTER FUNCTION chatbot_private.user_id() RESET search_path",
+            "function chatbot_private.user_id(): settings was search_path=pg_catalog, pg_temp, is nothing",
+            id="function-search-path",
+        ),
+        pytest.param(
+            "ALTER TABLE users DISABLE TRIGGER users_guard_role_update",
+            "users: trigger users_guard_role_update: state was nothing, is disabled",
+            id="trigger-disabled",
+        ),
+        pytest.param(
+            "DROP INDEX idx_chatbots_is_published; CREATE INDEX idx_chatbots_is_published ON chatbots (created_at)",
+            "chatbots: index idx_chatbots_is_published: where was is_published, is nothing",
+            id="index-predicate",
+        ),
+        pytest.param(
+            "ALTER TABLE chatbots DROP CONSTRAINT chatbots_max_tokens_check,"
+            " ADD CONSTRAINT chatbots_max_tokens_check CHECK (max_tokens >= 0)",
+            "chatbots: constraint chatbots_max_tokens_check: definition was CHECK ((max_tokens >= 1)),"
+            " is CHECK ((max_tokens >= 0))",
+            id="check-body",
+        ),
+        pytest.param(
+            "ALTER VIEW published_chatbots RESET (security_invoker)",
+            "view published_chatbots: options was security_invoker=true, is nothing",
+            id="view-options",
+        ),
+        pytest.param("DROP VIEW published_chatbots", "view published_chatbots is missing", id="view-dropped"),
+        pytest.param(
+            "CREATE OR REPLACE VIEW published_chatbots WITH (security_invoker = true) AS"
+            " SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at FROM chatbots",
+            "view published_chatbots: definition, line 9, was FROM public.chatbots, is FROM public.chatbots;",
+            id="view-body",
+        ),
+    ],
+)
+def test_says(head: URL, change: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that a person understands, among the log's and in what Alembic raises."""
+    with connect(head) as connection:
+        connection.execute(change)
+    with pytest.raises(SystemExit):
+        alembic(head, "check")
+    told = capsys.readouterr()
+    assert re.search(f"Detected .*{re.escape(line)}\n", told.err)
+    assert "New upgrade operations detected: [('catalog', " in told.out + told.err
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        pytest.param("ALTER TABLE chatbots DROP COLUMN max_tokens CASCADE", "max_tokens", id="column-dropped"),
+        pytest.param("ALTER TABLE tenants DROP COLUMN updated_at", "updated_at", id="column-dropped"),
         pytest.param("ALTER TABLE chatbots ADD COLUMN mood text", "mood", id="column-added"),
-        pytest.param("CREATE TABLE own (id integer)", "remove_table.*own", id="table-added"),
         pytest.param(
             "ALTER TABLE messages ALTER COLUMN content TYPE varchar(9)", "modify_type.*content", id="column-type"
         ),
@@ -29,7 +162,9 @@ def test_is_clean_at_head(head: URL) -> None:
             "ALTER TABLE users ALTER COLUMN role SET DEFAULT 'admin'", "modify_default.*role", id="column-default"
         ),
         pytest.param("COMMENT ON COLUMN users.role IS 'x'", "modify_comment.*role", id="column-comment"),
+        pytest.param("COMMENT ON TABLE users IS 'x'", "table_comment.*users", id="table-comment"),
         pytest.param("DROP INDEX idx_users_role", "idx_users_role", id="index-dropped"),
+        pytest.param("CREATE UNIQUE INDEX own ON chatbots (name)", "remove_index.*own", id="unique-index-added"),
         pytest.param(
             "DROP INDEX idx_chatbots_created_at; CREATE INDEX idx_chatbots_created_at ON chatbots (created_at)",
             "idx_chatbots_created_at",
@@ -49,15 +184,15 @@ def test_is_clean_at_head(head: URL) -> None:
             "chatbots_created_by_fkey",
             id="foreign-key-action",
         ),
-        pytest.param("ALTER TABLE users DROP CONSTRAINT users_role_check", "users_role_check", id="check-dropped"),
         pytest.param(
-            "ALTER TABLE chatbots DROP CONSTRAINT chatbots_settings_check",
-            "chatbots_settings_check",
-            id="check-of-ours",
+            "ALTER TABLE chatbots ADD FOREIGN KEY (id) REFERENCES users", "remove_fk.*chatbots_id_fkey", id="key-added"
         ),
+        pytest.param("ALTER TABLE users DROP CONSTRAINT users_role_check", "users_role_check", id="check-dropped"),
     ],
 )
-def test_notices(head: URL, change: str, names: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_says_once_what_stock_autogenerate_finds(
+    head: URL, change: str, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with connect(head) as connection:
         connection.execute(change)
     with pytest.raises(SystemExit) as stopped:
@@ -65,9 +200,243 @@ def test_notices(head: URL, change: str, names: str, capsys: pytest.CaptureFixtu
     assert stopped.value.code != 0
     told = capsys.readouterr()
     assert re.search(f"New upgrade operations detected.*{names}", told.out + told.err, re.DOTALL)
+    assert "('catalog'" not in told.out + told.err
 
 
 def test_creates_nothing_in_an_empty_database(empty: URL) -> None:
     assert run("alembic", "check", url=empty).returncode != 0
     with connect(empty) as connection:
         assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+
+
+def test_an_auditor_needs_nothing_but_the_version_table(head: URL) -> None:
+    with connect(head) as connection:
+        connection.execute("CREATE ROLE auditor LOGIN; GRANT SELECT ON alembic_version TO auditor")
+        connection.execute("ALTER ROLE auditor SET default_transaction_read_only = on")
+        try:
+            auditor = head.set(username="auditor")
+            assert run("alembic", "check", url=auditor).stdout == "No new upgrade operations detected.\n"
+            connection.execute("GRANT SELECT (system_prompt) ON chatbots TO anon")
+            checked = run("alembic", "check", url=auditor)
+            assert checked.returncode != 0
+            assert "chatbots: rights of anon: SELECT was" in checked.stderr
+            connection.execute("REVOKE SELECT ON alembic_version FROM auditor")
+            refused = run("alembic", "check", url=auditor)
+            assert refused.returncode != 0
+            assert "permission denied for table alembic_version" in refused.stderr.splitlines()[-1]
+        finally:
+            connection.execute("DROP OWNED BY auditor; DROP ROLE auditor")
+
+
+def test_waits_for_nobody_who_leaves_reading_alone(head: URL) -> None:
+    """EXCLUSIVE conflicts with every lock but ACCESS SHARE; somebody holds it on each table, PostgreSQL's own too."""
+    with connect(head) as connection, connection.transaction():
+        tables = connection.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND NOT relisshared")
+        for (table,) in tables.fetchall():
+            connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        checked = run("alembic", "check", url=head)
+    assert checked.stdout == "No new upgrade operations detected.\n", checked.stderr
+
+
+def test_an_untouched_database_passes(shape: Connection) -> None:
+    assert found_after(shape) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param("INSERT INTO tenants (id, name) VALUES (gen_random_uuid(), 'New')", id="row"),
+        pytest.param("UPDATE users SET role = 'admin'", id="admins"),
+        pytest.param("ANALYZE", id="analyze"),
+        pytest.param("CREATE TABLE own (id uuid REFERENCES chatbots); GRANT ALL ON own TO PUBLIC", id="table"),
+        pytest.param("CREATE INDEX own ON chatbots (model); CREATE INDEX own2 ON users (created_at)", id="index"),
+        pytest.param("ALTER TABLE chatbots SET (fillfactor = 70)", id="storage"),
+        pytest.param("ALTER TABLE chatbots ALTER created_at SET STATISTICS 500", id="statistics"),
+        pytest.param("CREATE SCHEMA other; CREATE TABLE other.chatbots (id uuid)", id="table-of-our-name"),
+        pytest.param("CREATE VIEW own WITH (security_invoker) AS TABLE chatbots; GRANT ALL ON own TO anon", id="view"),
+        pytest.param("CREATE VIEW own AS SELECT 1; GRANT ALL ON own TO anon", id="view-of-nothing"),
+        pytest.param("CREATE ROLE newcomer LOGIN BYPASSRLS", id="role"),
+        pytest.param("CREATE ROLE newcomer LOGIN NOINHERIT IN ROLE anon, authenticated", id="login-role"),
+        pytest.param("CREATE ROLE newcomer; GRANT SELECT ON alembic_version TO newcomer", id="auditor"),
+        pytest.param(
+            "CREATE FUNCTION own() RETURNS integer LANGUAGE sql SECURITY DEFINER AS"
+            " 'SELECT 1 /* from chatbots, users */ -- join users'",
+            id="definer-of-nothing",
+        ),
+        pytest.param(
+            "CREATE FUNCTION own() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
+            " $$BEGIN PERFORM * FROM auth.users, other.chatbots; RAISE 'users may not'; END$$",
+            id="definer-elsewhere",
+        ),
+        pytest.param(
+            "CREATE FUNCTION own() RETURNS void LANGUAGE sql SECURITY INVOKER AS 'SELECT FROM public.chatbots'",
+            id="invoker",
+        ),
+        pytest.param(
+            "CREATE FUNCTION own() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT FROM public.chatbots';"
+            "REVOKE ALL ON FUNCTION own() FROM PUBLIC, anon, authenticated",
+            id="definer-for-services",
+        ),
+        pytest.param(
+            "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+            " $$BEGIN INSERT INTO public.users (id) VALUES (NEW.id); RETURN NEW; END$$",
+            id="sign-up",
+        ),
+        pytest.param("DROP SCHEMA chatbot_compat CASCADE", id="compatibility-view-no-longer-needed"),
+        pytest.param("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon", id="defaults-elsewhere"),
+    ],
+)
+def test_a_harmless_act_is_no_finding(shape: Connection, act: str) -> None:
+    assert found_after(shape, act) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "ALTER TABLE users ADD COLUMN avatar text; ALTER TABLE users ALTER COLUMN email DROP NOT NULL",
+        "CREATE UNIQUE INDEX own ON users (email); CREATE INDEX own2 ON users (role)",
+        "CREATE POLICY own ON users USING (true); ALTER TABLE tenants DISABLE ROW LEVEL SECURITY",
+        "GRANT ALL ON users, messages TO PUBLIC; REVOKE ALL ON feedback FROM anon",
+        "CREATE TRIGGER own BEFORE UPDATE ON users EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "ALTER TABLE users ADD CHECK (role <> ''); ALTER TABLE feedback DROP CONSTRAINT feedback_comment_check",
+        "COMMENT ON TABLE users IS 'Ours'; ALTER TABLE tenants OWNER TO service_role",
+        "CREATE VIEW own AS TABLE messages; GRANT ALL ON own TO anon",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC; ALTER ROLE authenticated LOGIN",
+        "ALTER TABLE feedback ADD COLUMN tags text; CREATE TABLE child () INHERITS (messages)",
+    ],
+)
+def test_what_is_an_adopted_platforms_own_is_no_finding(adopted: Connection, act: str) -> None:
+    assert found_after(adopted, act) == []
+
+
+DEFINER = "CREATE FUNCTION own() RETURNS SETOF chatbots SECURITY DEFINER LANGUAGE"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        pytest.param(
+            "CREATE VIEW own AS TABLE chatbots", "view public.own reads chatbots past row security", id="view"
+        ),
+        pytest.param(
+            "CREATE VIEW first WITH (security_invoker) AS TABLE published_chatbots;"
+            'CREATE SCHEMA "Their own"; CREATE VIEW "Their own"."My|view" AS TABLE first',
+            'view "Their own"."My|view" reads chatbots, published_chatbots past row security',
+            id="view-of-views",
+        ),
+        pytest.param(
+            "CREATE MATERIALIZED VIEW own AS TABLE chatbots; GRANT SELECT (id) ON own TO authenticated",
+            "materialized view public.own reads chatbots past row security",
+            id="materialized-view",
+        ),
+        pytest.param(
+            f"{DEFINER} sql AS 'SELECT * FROM public.chatbots'",
+            "function public.own() reads chatbots past row security",
+            id="definer",
+        ),
+        pytest.param(
+            f'{DEFINER} plpgsql AS $$BEGIN RETURN QUERY SELECT * FROM "public" . "chatbots"; END$$',
+            "function public.own() reads chatbots past row security",
+            id="definer-quoted",
+        ),
+        pytest.param(
+            f"{DEFINER} plpgsql AS $$BEGIN RETURN QUERY EXECUTE format('TABLE %I', 'chatbots'); END$$",
+            "function public.own() reads chatbots past row security",
+            id="definer-dynamic",
+        ),
+        pytest.param(
+            f"{DEFINER} sql BEGIN ATOMIC SELECT * FROM chatbots; END",
+            "function public.own() reads chatbots past row security",
+            id="definer-parsed",
+        ),
+        pytest.param(
+            "CREATE TABLE parent (LIKE chatbots); ALTER TABLE chatbots INHERIT parent",
+            "table chatbots: inherits from was nothing, is public.parent",
+            id="parent",
+        ),
+        pytest.param(
+            "CREATE POLICY own ON alembic_version FOR UPDATE USING (true)",
+            'alembic_version: policy "own" is not of this package',
+            id="policy-of-the-version-table",
+        ),
+        pytest.param(
+            "GRANT INSERT ON alembic_version TO anon",
+            "alembic_version: rights of anon are not of this package: INSERT all",
+            id="grant-of-the-version-table",
+        ),
+        pytest.param(
+            "GRANT USAGE ON SCHEMA chatbot_private TO anon",
+            "schema chatbot_private: USAGE was the owner, is anon, the owner",
+            id="schema",
+        ),
+        pytest.param("ALTER ROLE anon BYPASSRLS", "role anon: BYPASSRLS was no, is yes", id="bypassrls"),
+        pytest.param(
+            "GRANT pg_read_all_data TO authenticated",
+            "role authenticated: member of was no other, is pg_read_all_data",
+            id="membership",
+        ),
+        pytest.param(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA chatbot_private GRANT EXECUTE ON FUNCTIONS TO anon",
+            "schema chatbot_private: default privileges was nothing",
+            id="default-privileges",
+        ),
+        pytest.param(
+            f"{missing_roles('newcomer NOLOGIN')}; ALTER FUNCTION chatbot_private.tenant_id() OWNER TO newcomer",
+            "function chatbot_private.tenant_id(): row security of users hides everybody from its owner",
+            id="helper-that-sees-nobody",
+        ),
+    ],
+)
+def test_what_opens_ours_is_a_finding_everywhere(shape: Connection, change: str, line: str) -> None:
+    found = found_after(shape, change)
+    assert any(each.startswith(line) for each in found), found
+
+
+def test_what_is_adopted_cannot_be_claimed(head: URL, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or one changed function would hide every other change of the five tables."""
+    with connect(head) as connection:
+        connection.execute("""
+            CREATE OR REPLACE FUNCTION chatbot_private.is_adopted() RETURNS boolean
+            LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT true';
+            ALTER TABLE messages DISABLE ROW LEVEL SECURITY
+        """)
+    with pytest.raises(SystemExit):
+        alembic(head, "check")
+    told = capsys.readouterr().err
+    assert "function chatbot_private.is_adopted(): body was SELECT false, is SELECT true" in told
+    assert "table messages: row security was on, is off" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "written", "unwritten"),
+    [
+        pytest.param("ALTER TABLE messages DISABLE ROW LEVEL SECURITY", "", "table messages: row security", id="alone"),
+        pytest.param(
+            "ALTER TABLE messages DISABLE ROW LEVEL SECURITY, DROP COLUMN content",
+            "op.add_column('messages', sa.Column('content'",
+            "table messages: row security was on, is off",
+            id="beside-a-column",
+        ),
+        pytest.param(
+            "DROP TABLE feedback CASCADE",
+            "op.create_table('feedback'",
+            'feedback: policy "Users can view their own feedback" is missing',
+            id="with-a-table",
+        ),
+    ],
+)
+def test_a_new_revision_says_what_it_cannot_write(
+    head: URL, tmp_path: Path, change: str, written: str, unwritten: str
+) -> None:
+    project = copy_of_project(tmp_path)
+    with connect(head) as connection:
+        connection.execute(change)
+    made = run("alembic", "revision", "--autogenerate", "--rev-id", "011", "-m", "mend", url=head, cwd=project)
+    assert made.returncode == 0, made.stderr
+    text = (project / "alembic/versions/011_mend.py").read_text()
+    compile(text, "011", "exec")
+    assert written in text
+    assert unwritten in " ".join(re.findall(r"(?m)^    #(?: -|  ) (.*)", text))
+    for command in ("upgrade", "downgrade"):
+        done = run("alembic", command, "+1" if command == "upgrade" else "-1", url=head, cwd=project)
+        assert done.returncode == 0, done.stderr

@@ -1,6 +1,5 @@
 """Each revision, up, down and up again, with rows in every table."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from sqlalchemy import URL
 from app.embedded import Server
 from tests.people import ACME, ACME_MEMBER, ADMIN, ANONYMOUS, MEMBER, SERVICE, populate
 from tests.platforms import PLAIN, settle
-from tests.tools import PROJECT, alembic, attempt, catalog, connect, dump, libpq_url, rows, run, url_of
+from tests.tools import alembic, attempt, catalog, connect, copy_of_project, dump, libpq_url, rows, run, url_of
 
 STEPS = [("base", "006"), ("006", "007"), ("007", "008"), ("008", "009"), ("009", "010")]
 
@@ -232,6 +231,7 @@ def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: 
         if command == "upgrade":
             with connect(empty) as connection, connect(head) as plain:
                 assert catalog(connection) == catalog(plain)
+            assert run("alembic", "check", url=empty).returncode == 0
 
 
 def test_offline_script_stops_at_what_does_not_fit(server: Server, empty: URL) -> None:
@@ -249,13 +249,13 @@ def test_offline_script_stops_at_what_does_not_fit(server: Server, empty: URL) -
 
 @pytest.mark.parametrize("autogenerate", [False, True], ids=["empty", "autogenerate"])
 def test_a_new_revision_asks_for_locks_and_downgrade(head: URL, tmp_path: Path, autogenerate: bool) -> None:
-    shutil.copytree(PROJECT, tmp_path / "copy", ignore=shutil.ignore_patterns(".venv", ".git", ".postgres"))
+    project = copy_of_project(tmp_path)
     with connect(head) as connection:
         connection.execute("ALTER TABLE messages DROP COLUMN content")
     command = ["alembic", "revision", "--rev-id", "011", "-m", "add content", *["--autogenerate"][: int(autogenerate)]]
-    made = run(*command, url=head, cwd=tmp_path / "copy")
+    made = run(*command, url=head, cwd=project)
     assert made.returncode == 0, made.stderr
-    text = (tmp_path / "copy/alembic/versions/011_add_content.py").read_text()
+    text = (project / "alembic/versions/011_add_content.py").read_text()
     compile(text, "011", "exec")
     assert 'down_revision = "010"' in text
     assert all(f"\n{prompt}: " in text for prompt in ("What", "Locks", "Downgrade"))

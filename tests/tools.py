@@ -1,6 +1,7 @@
 """What several tests need: the command line, attempts as a person, a database's catalog and rows as text."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,12 @@ def run(*command: str | Path, url: URL | str | None = None, cwd: Path = PROJECT)
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=cwd, env=environment(url), capture_output=True, text=True, check=False
     )
+
+
+def copy_of_project(directory: Path) -> Path:
+    """A copy of the project for a test to change, without what was made in it."""
+    made = shutil.ignore_patterns(".venv", ".git", ".postgres", ".*_cache", "__pycache__")
+    return Path(shutil.copytree(PROJECT, directory / "copy", ignore=made))
 
 
 def libpq_url(url: URL) -> str:
