@@ -180,7 +180,8 @@ def announced_engine(**options: Any) -> Iterator[Engine]:
     """
     found = locate()
     print(found.description, file=sys.stderr)  # stdout belongs to results
-    engine = sqlalchemy.create_engine(found.url, **options)
+    # Whatever encoding the role or database prefers, the driver has to read it as text.
+    engine = sqlalchemy.create_engine(found.url, connect_args={"client_encoding": "utf8"}, **options)
     try:
         with errors_as_sentences():
             yield engine

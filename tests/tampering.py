@@ -285,6 +285,7 @@ def of_schema(key: Key, its: dict[str, str]) -> Changes:
     for role in ("anon", "authenticated", "service_role", "PUBLIC"):
         yield "CREATE", f"GRANT CREATE ON {schema} TO {role}"
     if key.name == "public":
+        yield "Owner", "ALTER SCHEMA public OWNER TO anon"
         return
     yield "Owner", f"ALTER {schema} OWNER TO {STRANGER}"
     for role in ("anon", "authenticated", "service_role", STRANGER):
@@ -308,6 +309,9 @@ def of_role(key: Key, its: dict[str, str]) -> Changes:
         yield "Member of", f"GRANT {role} TO {key.name}"
     if key.name != "service_role":
         yield "Member of", f"GRANT {STRANGER} TO {key.name}"
+    chain = "CREATE ROLE link; CREATE ROLE held SUPERUSER; GRANT held TO link"
+    yield "Member of", f"{chain}; GRANT link TO {key.name}"
+    yield "May set", f"GRANT SET ON PARAMETER session_replication_role TO {key.name}"
     yield "", f"ALTER ROLE {key.name} RENAME TO renamed"
 
 
@@ -335,9 +339,22 @@ def one_too_many(facts: Facts) -> Iterator[Tampering]:
                 policy = f"CREATE POLICY extra ON {table} FOR {command} TO anon USING (true)"
                 yield Tampering(Key(table, "policy", "extra"), "", policy)
             column = "version_num" if table == "alembic_version" else "id"
-            yield Tampering(
-                Key(table, "index", "extra"), "", f"CREATE UNIQUE INDEX extra ON {table} (({column}::text))"
-            )
+            planted = "CREATE FUNCTION planted() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'"
+            for index in (
+                f"CREATE UNIQUE INDEX extra ON {table} ({column})",
+                f"CREATE INDEX extra ON {table} (({column}::text))",
+                f"{planted}; CREATE INDEX extra ON {table} ({column}) WHERE planted()",
+            ):
+                yield Tampering(Key(table, "index", "extra"), "", index)
+            statistics = f"CREATE STATISTICS extra ON ({column}::text) FROM {table}"
+            yield Tampering(Key(table, "statistics", "extra"), "", statistics)
+            for action in ("UPDATE CASCADE", *([] if table == "users" else ["DELETE CASCADE"])):
+                key_elsewhere = f"""
+                    CREATE TABLE theirs AS SELECT {column} FROM {table};
+                    ALTER TABLE theirs ADD PRIMARY KEY ({column});
+                    ALTER TABLE {table} ADD CONSTRAINT extra FOREIGN KEY ({column}) REFERENCES theirs ON {action}
+                """
+                yield Tampering(Key(table, "constraint", "extra"), "", key_elsewhere)
             check = f"ALTER TABLE {table} ADD CONSTRAINT extra CHECK ({column} IS NOT NULL)"
             yield Tampering(Key(table, "constraint", "extra"), "", check)
             yield Tampering(Key(table, "column", "extra"), "", f"ALTER TABLE {table} ADD COLUMN extra text")

@@ -4,16 +4,18 @@ That no documented fact can change unseen is in test_tampering.py.
 """
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, Connection, create_engine
 
-from app.catalog.comparison import differences
+from app.catalog.comparison import compare
+from app.embedded import Server
 from tests.conftest import Host
 from tests.people import missing_roles
-from tests.tools import alembic, connect, copy_of_project, run
+from tests.tools import alembic, connect, copy_of_project, libpq_url, run
 
 SHAPES = {"plain": "people", "supabase": "supabase", "adopted": "adopted"}  # templates, by shape
 
@@ -39,7 +41,7 @@ def connection_to(request: pytest.FixtureRequest, host: Host, template: str) -> 
 def found_after(connection: Connection, *statements: str) -> list[str]:
     for statement in statements:
         connection.exec_driver_sql(statement.replace("%", "%%"))
-    return [each.text for each in differences(connection, "alembic_version")]
+    return [each.text for each in compare(connection, "alembic_version").differences]
 
 
 def test_is_clean_at_head(head: URL) -> None:
@@ -278,9 +280,23 @@ def test_an_untouched_database_passes(shape: Connection) -> None:
             id="definer-for-services",
         ),
         pytest.param(
+            "CREATE SCHEMA shop; CREATE TABLE shop.users (); CREATE FUNCTION own() RETURNS bigint LANGUAGE sql"
+            " SECURITY DEFINER SET search_path = shop AS 'SELECT count(*) FROM users'",
+            id="definer-of-a-path-elsewhere",
+        ),
+        pytest.param(
             "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
             " $$BEGIN INSERT INTO public.users (id) VALUES (NEW.id); RETURN NEW; END$$",
             id="sign-up",
+        ),
+        pytest.param(
+            "CREATE TABLE own (); CREATE RULE own AS ON INSERT TO own DO INSTEAD SELECT 1; GRANT ALL ON own TO anon",
+            id="rule",
+        ),
+        pytest.param(
+            "CREATE TABLE own (id uuid PRIMARY KEY); ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES own"
+            " ON DELETE CASCADE NOT VALID; ALTER TABLE chatbots ADD FOREIGN KEY (id) REFERENCES own NOT VALID",
+            id="keys-to-a-table",
         ),
         pytest.param("DROP SCHEMA chatbot_compat CASCADE", id="compatibility-view-no-longer-needed"),
         pytest.param("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon", id="defaults-elsewhere"),
@@ -350,6 +366,56 @@ DEFINER = "CREATE FUNCTION own() RETURNS SETOF chatbots SECURITY DEFINER LANGUAG
             id="definer-parsed",
         ),
         pytest.param(
+            "CREATE FUNCTION own(query text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
+            " $$BEGIN EXECUTE query; END$$",
+            "function public.own(text) reads whatever SQL it is given past row security",
+            id="definer-of-anything",
+        ),
+        pytest.param(
+            "CREATE VIEW bots WITH (security_invoker) AS TABLE chatbots; CREATE FUNCTION own() RETURNS SETOF bots"
+            " LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM bots'",
+            "function public.own() reads bots past row security",
+            id="definer-of-a-view",
+        ),
+        pytest.param(
+            "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+            " $$BEGIN SELECT string_agg(system_prompt, '') INTO NEW.title FROM public.chatbots; RETURN NEW; END$$",
+            "trigger function public.own() reads chatbots past row security: revoke it from all",
+            id="definer-of-a-trigger",
+        ),
+        pytest.param(
+            "CREATE TABLE inbox (x text); GRANT ALL ON inbox TO authenticated;"
+            "CREATE RULE own AS ON INSERT TO inbox DO INSTEAD SELECT name FROM chatbots",
+            "rule own on public.inbox reads chatbots past row security",
+            id="rule",
+        ),
+        pytest.param(
+            "CREATE RULE own AS ON INSERT TO chatbot_compat.feedback DO INSTEAD SELECT name FROM chatbots",
+            "chatbot_compat.feedback: rule own is not of this package",
+            id="rule-of-the-compatibility-view",
+        ),
+        pytest.param(
+            "CREATE MATERIALIZED VIEW own AS TABLE chatbots; ALTER MATERIALIZED VIEW own OWNER TO authenticated",
+            "materialized view public.own reads chatbots past row security",
+            id="materialized-view-given-away",
+        ),
+        pytest.param(
+            "DO $$BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO authenticated', current_database()); END$$",
+            "role authenticated: member of was no other, is pg_database_owner",
+            id="database-given-away",
+        ),
+        pytest.param(
+            "ALTER SCHEMA public OWNER TO authenticated",
+            "schema public: owner was nothing, is authenticated",
+            id="schema-public-given-away",
+        ),
+        pytest.param(
+            "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database());"
+            " END$$",
+            "setting session_replication_role of database",
+            id="guards-off",
+        ),
+        pytest.param(
             "CREATE TABLE parent (LIKE chatbots); ALTER TABLE chatbots INHERIT parent",
             "table chatbots: inherits from was nothing, is public.parent",
             id="parent",
@@ -392,12 +458,15 @@ def test_what_opens_ours_is_a_finding_everywhere(shape: Connection, change: str,
     assert any(each.startswith(line) for each in found), found
 
 
-def test_what_is_adopted_cannot_be_claimed(head: URL, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adoption_cannot_be_claimed(head: URL, capsys: pytest.CaptureFixture[str]) -> None:
     """Or one changed function would hide every other change of the five tables."""
     with connect(head) as connection:
         connection.execute("""
             CREATE OR REPLACE FUNCTION chatbot_private.is_adopted() RETURNS boolean
             LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT true';
+            DROP TRIGGER users_touch_updated_at ON users;
+            DROP TRIGGER tenants_touch_updated_at ON tenants;
+            DROP TRIGGER conversations_touch_updated_at ON conversations;
             ALTER TABLE messages DISABLE ROW LEVEL SECURITY
         """)
     with pytest.raises(SystemExit):
@@ -405,6 +474,37 @@ def test_what_is_adopted_cannot_be_claimed(head: URL, capsys: pytest.CaptureFixt
     told = capsys.readouterr().err
     assert "function chatbot_private.is_adopted(): body was SELECT false, is SELECT true" in told
     assert "table messages: row security was on, is off" in told
+
+
+@pytest.mark.parametrize("template", SHAPES.values(), ids=SHAPES)
+def test_a_restored_database_passes(
+    request: pytest.FixtureRequest, host: Host, server: Server, empty: URL, template: str
+) -> None:
+    source = host.url(request.getfixturevalue(f"{template}_template").template_dbname)
+    dumped = subprocess.run([server.binaries / "pg_dump", libpq_url(source)], capture_output=True, check=True).stdout
+    psql = [str(server.binaries / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", libpq_url(empty)]
+    subprocess.run(psql, input=dumped, capture_output=True, check=True)
+    checked = run("alembic", "check", url=empty)
+    assert checked.stdout == "No new upgrade operations detected.\n", checked.stderr
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["quote_all_identifiers = on", "search_path = ''", "row_security = off", "client_encoding = 'SQL_ASCII'"],
+)
+def test_settings_of_the_database_change_nothing(head: URL, setting: str) -> None:
+    with connect(head) as connection:
+        connection.execute(f"ALTER DATABASE {head.database} SET {setting}")
+    checked = run("alembic", "check", url=head)
+    assert checked.stdout == "No new upgrade operations detected.\n", checked.stderr
+
+
+def test_names_cannot_forge_lines(head: URL, capsys: pytest.CaptureFixture[str]) -> None:
+    with connect(head) as connection:
+        connection.execute('CREATE POLICY "own\n\rNo new upgrade\x1b[2J" ON chatbots USING (true)')
+    with pytest.raises(SystemExit):
+        alembic(head, "check")
+    assert 'chatbots: policy "own\\n\\rNo new upgrade\\x1b[2J" is not of this package' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, Connection, create_engine
 
-from app.catalog.adoption import TABLES, as_adopted, is_ours
-from app.catalog.comparison import differences
+from app.catalog.adoption import TABLES, THEIRS_TO_DECIDE, as_adopted, is_ours
+from app.catalog.comparison import compare
 from app.catalog.document import documented
 from app.catalog.facts import Key
 from tests.conftest import Host
@@ -22,9 +22,8 @@ OURS, _ = as_adopted(documented(), {})
 
 def is_judged_when_adopted(tampering: Tampering) -> bool:
     key, fact = tampering.key, tampering.fact
-    return (key in OURS or (key not in documented() and key.place not in TABLES and is_ours(key, {}))) and not (
-        (key.kind == "role" and fact == "LOGIN") or (key.place == "chatbot_compat.feedback" and fact == "Definition")
-    )
+    is_judged = key in OURS or (key not in documented() and key.place not in TABLES and is_ours(key, {}))
+    return is_judged and fact not in THEIRS_TO_DECIDE.get(key, ())
 
 
 def connection_to(url: URL) -> Iterator[Connection]:
@@ -65,7 +64,7 @@ def unnoticed(connection: Connection, changes: list[Tampering]) -> list[tuple[Ta
     for change in changes:
         with connection.begin_nested() as savepoint:
             connection.exec_driver_sql(change.statement.replace("%", "%%"))
-            found = differences(connection, "alembic_version")
+            found = compare(connection, "alembic_version").differences
             savepoint.rollback()
         name = change.key.name or change.key.place
         if not any((each.key, each.fact) == (change.key, change.fact) and name in each.text for each in found):

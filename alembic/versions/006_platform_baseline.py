@@ -241,8 +241,10 @@ def create_users() -> None:
     on_a_fresh_install("COMMENT ON TABLE public.users IS 'The people of a tenant'")
     on_a_fresh_install("""
         CREATE TRIGGER users_touch_updated_at BEFORE UPDATE ON public.users
-        FOR EACH ROW WHEN ((OLD.email, OLD.full_name, OLD.is_active)
-            IS DISTINCT FROM (NEW.email, NEW.full_name, NEW.is_active))
+        FOR EACH ROW WHEN (
+            OLD.email IS DISTINCT FROM NEW.email OR OLD.full_name IS DISTINCT FROM NEW.full_name
+            OR OLD.is_active IS DISTINCT FROM NEW.is_active
+        )
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)
     on_a_fresh_install("ALTER TABLE public.users ENABLE ROW LEVEL SECURITY")

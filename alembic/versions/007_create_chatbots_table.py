@@ -84,7 +84,8 @@ def create_guard() -> None:
     op.execute("""
         CREATE OR REPLACE TRIGGER users_guard_membership AFTER UPDATE ON public.users
         FOR EACH ROW WHEN (
-            (OLD.id, OLD.tenant_id, OLD.is_active) IS DISTINCT FROM (NEW.id, NEW.tenant_id, NEW.is_active)
+            OLD.id IS DISTINCT FROM NEW.id OR OLD.tenant_id IS DISTINCT FROM NEW.tenant_id
+            OR OLD.is_active IS DISTINCT FROM NEW.is_active
         )
         EXECUTE FUNCTION chatbot_private.require_table_owner('id, tenant_id or is_active')
     """)
@@ -149,11 +150,10 @@ def create_chatbots() -> None:
     op.execute("""
         CREATE OR REPLACE TRIGGER chatbots_touch_updated_at BEFORE UPDATE ON public.chatbots
         FOR EACH ROW WHEN (
-            (OLD.name, OLD.description, OLD.system_prompt, OLD.model, OLD.temperature, OLD.max_tokens, OLD.settings,
-                OLD.is_published)
-            IS DISTINCT FROM
-            (NEW.name, NEW.description, NEW.system_prompt, NEW.model, NEW.temperature, NEW.max_tokens, NEW.settings,
-                NEW.is_published)
+            OLD.name IS DISTINCT FROM NEW.name OR OLD.description IS DISTINCT FROM NEW.description
+            OR OLD.system_prompt IS DISTINCT FROM NEW.system_prompt OR OLD.model IS DISTINCT FROM NEW.model
+            OR OLD.temperature IS DISTINCT FROM NEW.temperature OR OLD.max_tokens IS DISTINCT FROM NEW.max_tokens
+            OR OLD.settings IS DISTINCT FROM NEW.settings OR OLD.is_published IS DISTINCT FROM NEW.is_published
         )
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)

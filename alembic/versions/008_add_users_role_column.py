@@ -69,7 +69,8 @@ def add_role() -> None:
             IF NOT EXISTS (
                 SELECT FROM pg_constraint WHERE conrelid = 'public.users'::regclass AND conname = 'users_role_check'
             ) THEN
-                ALTER TABLE public.users ADD CONSTRAINT users_role_check CHECK (role IN ('admin', 'user')) NOT VALID;
+                ALTER TABLE public.users ADD CONSTRAINT users_role_check
+                    CHECK (role::text IN ('admin', 'user')) NOT VALID;
             END IF;
         END
         $$
@@ -88,10 +89,11 @@ def add_role() -> None:
 
 
 def touch_updated_at(columns: str) -> None:
-    old, new = (", ".join(f"{row}.{column}" for column in columns.split(", ")) for row in ("OLD", "NEW"))
+    # As pg_dump writes it: after a restore the catalog, and `alembic check`, find the same.
+    changed = " OR ".join(f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in columns.split(", "))
     on_a_fresh_install(f"""
         CREATE OR REPLACE TRIGGER users_touch_updated_at BEFORE UPDATE ON public.users
-        FOR EACH ROW WHEN (({old}) IS DISTINCT FROM ({new}))
+        FOR EACH ROW WHEN ({changed})
         EXECUTE FUNCTION chatbot_private.touch_updated_at()
     """)
 

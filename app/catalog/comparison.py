@@ -11,6 +11,8 @@ from app.catalog.document import documented
 from app.catalog.facts import Facts, Key, read
 from app.catalog.openings import openings
 
+COMPATIBILITY = Key("", "schema", "chatbot_compat")
+
 
 class Difference(NamedTuple):
     """One thing that is not as documented.
@@ -30,7 +32,19 @@ class Difference(NamedTuple):
         return self.text
 
 
-def differences(connection: Connection, version_table: str) -> list[Difference]:
+class Comparison(NamedTuple):
+    """What came of comparing a live database with the document.
+
+    Args:
+        adopted: whether the platform's tables are its own, and most of what they are like is no finding.
+        differences: the findings.
+    """
+
+    adopted: bool
+    differences: list[Difference]
+
+
+def compare(connection: Connection, version_table: str) -> Comparison:
     """Compare a database at the newest revision with the document.
 
     Of an adopted platform, what is ours is judged, and what lets somebody past row security of it.
@@ -42,18 +56,30 @@ def differences(connection: Connection, version_table: str) -> list[Difference]:
     Raises:
         SetupError: the document is missing.
     """
-    expected, adopted = documented(), is_adopted(connection)
+    expected = documented()
     relations = {key.place for key in expected if key.kind in {"table", "view"} and "." not in key.place}
     relations -= {"alembic_version"}
     found = read(connection, relations, version_table)
+    adopted = is_adopted(expected, found)
     if adopted:
         expected, found = as_adopted(expected, found)
         relations -= TABLES
-    if Key("", "schema", "chatbot_compat") not in found:  # the README says when to drop it
-        expected = {
-            key: facts for key, facts in expected.items() if not f"{key.place}{key.name}".startswith("chatbot_compat")
-        }
-    return [*compared(expected, found), *(Difference(*each) for each in openings(connection, relations))]
+    if COMPATIBILITY not in found:  # the README says when to drop it
+        expected = {key: facts for key, facts in expected.items() if not in_schema(key, COMPATIBILITY.name)}
+    opened = (Difference(*each) for each in openings(connection, relations))
+    return Comparison(
+        adopted, [each._replace(text=printable(each.text)) for each in (*compared(expected, found), *opened)]
+    )
+
+
+def in_schema(key: Key, schema: str) -> bool:
+    """Whether something is in a schema, or is the schema."""
+    return schema in {key.place.partition(".")[0], key.name}
+
+
+def printable(line: str) -> str:
+    """A line without what a terminal would take for something else than text, as names may have it."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 def compared(expected: Facts, found: Facts) -> Iterator[Difference]:
@@ -77,8 +103,11 @@ def compared(expected: Facts, found: Facts) -> Iterator[Difference]:
 
 
 def is_harmless(key: Key, facts: dict[str, str]) -> bool:
-    """Whether something beside what is documented lets nobody see, write or learn more: an index that is not unique."""
-    return key.kind == "index" and "Unique" not in facts
+    """Whether something beside what is documented lets nobody see, write or learn more.
+
+    That is an index of columns. A unique one tells of other tenants' rows, and one that computes runs code on them.
+    """
+    return key.kind == "index" and not {"Unique", "Computes"} & facts.keys()
 
 
 def detail(key: Key, facts: dict[str, str]) -> str:
@@ -96,6 +125,8 @@ def changed(fact: str, was: str | None, now: str | None) -> str:
         number, (was, now) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
         where = f", line {number},"
     called = fact if fact.isupper() else fact[0].lower() + fact[1:]
+    if shown(was) == shown(now):  # but for blanks
+        return f"{called}{where} was {was!r}, is {now!r}"
     return f"{called}{where} was {shown(was)}, is {shown(now)}"
 
 

@@ -33,18 +33,19 @@ PARTS = {  # by kind: title, and what each line is
     "rights of": ("Who may do what", "Role"),
     "trigger": ("Guards and other triggers", "Trigger"),
     "rule": ("Rules", "Rule"),
+    "statistics": ("Statistics", "Statistics"),
     "schema": ("", "Schema"),
     "role": ("", "Role"),
 }
 BLOCKS = {"Body", "Definition"}  # of views and functions: SQL of several lines
 COLUMNS = (  # of tables, in their order
     *("Type", "Not null", "Default", "Generated", "Collation", "Statistics"),
-    *("Definition", "Unique", "On", "Where"),
+    *("Definition", "Unique", "On", "Where", "Computes"),
     *("AS", "FOR", "TO", "USING", "WITH CHECK"),
     *("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"),
     *("Fires", "When", "Calls", "State"),
     *("Owner", "USAGE", "CREATE", "Default privileges"),
-    *("LOGIN", "SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS", "Member of"),
+    *("LOGIN", "SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS", "Member of", "May set"),
     "Comment",
 )
 CODE = BLOCKS | {"Type", "Default", "Generated", "On", "Where", "USING", "WITH CHECK", "When", "Calls"}

@@ -47,7 +47,7 @@ WITH schema AS (
         FROM (SELECT DISTINCT place, grantee, privilege_type, is_grantable, attname, attnum FROM relation_acl
             WHERE grantee <> owner
                 -- An auditor may be given to read which revision it is.
-                AND NOT (place = 'alembic_version' AND privilege_type = 'SELECT'
+                AND NOT (place = 'alembic_version' AND privilege_type = 'SELECT' AND NOT is_grantable
                     AND grantee <> 0 AND grantee NOT IN (SELECT oid FROM client))) AS each
         GROUP BY place, grantee, privilege_type, is_grantable
     ) AS scopes JOIN privilege ON privilege.name = privilege_type
@@ -117,7 +117,7 @@ WITH schema AS (
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
     WHERE relkind <> 'S'
     UNION ALL
-    SELECT place, 'constraint', CASE place WHEN 'alembic_version' THEN replace(conname, :version_table, place)
+    SELECT place, 'constraint', CASE conname WHEN :version_table || '_pkc' THEN 'alembic_version_pkc'
             ELSE conname END, 0,
         json_build_object(
             'Definition', pg_get_constraintdef(pg_constraint.oid),
@@ -128,12 +128,19 @@ WITH schema AS (
         )
     FROM relation JOIN pg_constraint ON conrelid = relation.oid
     WHERE contype NOT IN ('n', 't')
-        -- A key to a table of the platform's own is its own, such as the one from users to Supabase's auth.users.
-        AND NOT (contype = 'f' AND confrelid NOT IN (SELECT oid FROM relation))
+        -- A key to a table of the platform's own is its own, where deletes and updates of that touch nothing of ours, or
+        -- people alone: that is Supabase's key from users to auth.users.
+        AND NOT (contype = 'f' AND confrelid NOT IN (SELECT oid FROM relation) AND (
+            confdeltype IN ('a', 'r') AND confupdtype IN ('a', 'r') OR place = 'users' AND confupdtype IN ('a', 'r')
+        ))
     UNION ALL
     SELECT place, 'index', index.relname, 0,
         json_build_object(
             'Definition', pg_get_indexdef(indexrelid),
+            'Computes', CASE WHEN indexprs IS NOT NULL OR EXISTS (
+                SELECT FROM pg_depend
+                WHERE classid = 'pg_class'::regclass AND objid = indexrelid AND refclassid = 'pg_proc'::regclass
+            ) THEN 'yes' END,
             'State', CASE WHEN NOT (indisvalid AND indisready AND indislive) THEN 'invalid' END
         )
     FROM relation JOIN pg_index ON indrelid = relation.oid JOIN pg_class AS index ON index.oid = indexrelid
@@ -165,6 +172,10 @@ WITH schema AS (
     SELECT place, 'rule', rulename, 0, json_build_object('Definition', pg_get_ruledef(pg_rewrite.oid))
     FROM relation JOIN pg_rewrite ON ev_class = relation.oid
     WHERE rulename <> '_RETURN'
+    UNION ALL
+    SELECT place, 'statistics', stxname, 0, json_build_object('Definition', pg_get_statisticsobjdef(pg_statistic_ext.oid))
+    FROM relation JOIN pg_statistic_ext ON stxrelid = relation.oid
+    WHERE stxexprs IS NOT NULL  -- of columns, there are as many as the columns allow
     UNION ALL
     SELECT function.oid::regprocedure::text, 'function', '', 0,
         json_build_object(
@@ -200,13 +211,17 @@ WITH schema AS (
     FROM schema JOIN role ON role.oid = nspowner
     UNION ALL
     SELECT '', 'schema', nspname, 0,
-        json_build_object('CREATE', coalesce((
-            SELECT string_agg(called, ', ' ORDER BY called) FROM aclexplode(nspacl) JOIN role ON role.oid = grantee
-            WHERE privilege_type = 'CREATE' AND (grantee = 0 OR grantee IN (SELECT oid FROM client))
-        ), 'no client'))
+        json_build_object(
+            'Owner', (SELECT called FROM role WHERE role.oid = nspowner AND nspowner IN (SELECT oid FROM client)),
+            'CREATE', coalesce((
+                SELECT string_agg(called, ', ' ORDER BY called)
+                FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) JOIN role ON role.oid = grantee
+                WHERE privilege_type = 'CREATE' AND (grantee = 0 OR grantee IN (SELECT oid FROM client))
+            ), 'no client')
+        )
     FROM pg_namespace WHERE nspname = 'public'
     UNION ALL
-    -- A client's rights are those that are granted to it, and none of another role's. What service_role has beside
+    -- A client's rights are those that are granted to it, and none of another role's, by whichever chain of roles. What service_role has beside
     -- them, as Supabase's extensions grant, matters where it gives more than BYPASSRLS does.
     SELECT '', 'role', rolname, 0,
         json_build_object(
@@ -216,14 +231,16 @@ WITH schema AS (
             'REPLICATION', CASE WHEN rolreplication THEN 'yes' ELSE 'no' END,
             'BYPASSRLS', CASE WHEN rolbypassrls THEN 'yes' ELSE 'no' END,
             'Member of', coalesce((
-                SELECT string_agg(DISTINCT called, ', ' ORDER BY called)
-                FROM pg_auth_members JOIN role ON role.oid = roleid JOIN pg_roles AS held ON held.oid = roleid, anchor
-                WHERE member = client.oid AND (
+                SELECT string_agg(called, ', ' ORDER BY called)
+                FROM role JOIN pg_roles AS held USING (oid), anchor
+                WHERE NOT pg_roles.rolsuper AND held.oid <> client.oid AND pg_has_role(client.oid, held.oid, 'MEMBER') AND (
                     client.rolname <> 'service_role' OR held.rolname ~ '^pg_' OR held.oid IN (SELECT oid FROM client)
                     OR held.rolsuper OR held.rolcreaterole OR held.rolreplication
-                    OR pg_has_role(roleid, owner, 'MEMBER')
+                    OR pg_has_role(held.oid, owner, 'MEMBER')
                 )
-            ), 'no other')
+            ), 'no other'),
+            'May set', CASE WHEN NOT rolsuper AND has_parameter_privilege(client.oid, 'session_replication_role', 'SET')
+                THEN 'session_replication_role' END
         )
     FROM client JOIN pg_roles USING (oid, rolname)
 )

@@ -19,8 +19,8 @@ from sqlalchemy import Column, ForeignKeyConstraint, Index
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import SchemaItem
 
-from app.catalog.adoption import OURS, TABLES, is_adopted
-from app.catalog.comparison import Difference, differences
+from app.catalog.adoption import OURS, TABLES
+from app.catalog.comparison import Difference, compare
 from app.migration.run import log
 from app.models import Base
 
@@ -82,14 +82,11 @@ def setup(plugin: Plugin) -> None:
 def judge(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
     """Add to what the stock comparison found, which ran before."""
     assert context.connection is not None and context.migration_context is not None  # noqa: S101, PT018 - it is online
-    if is_adopted(context.connection):
+    adopted, differences = compare(context.connection, context.migration_context.version_table)
+    if adopted:
         leave_theirs_alone(upgrade)
     written = set(written_by(upgrade))
-    found = [
-        each
-        for each in differences(context.connection, context.migration_context.version_table)
-        if not {(*each.key, each.fact), (*each.key, "")} & written
-    ]
+    found = [each for each in differences if not {(*each.key, each.fact), (*each.key, "")} & written]
     for each in found:
         log.info("Detected %s", each)
     if found:
@@ -103,9 +100,9 @@ def is_known(name: str | None, kind: str, _parents: Mapping[str, Any]) -> bool:
 
 
 def is_judged(item: SchemaItem, _name: str | None, _kind: str, reflected: bool, counterpart: SchemaItem | None) -> bool:
-    """Whether to compare something: what no model knows is judged unless it is harmless, as in the catalog.
+    """Whether to compare something: what no model knows is judged unless it may be harmless.
 
-    Harmless is an index that is not unique, or a key to a table of the platform's own.
+    An index that is not unique is left to the catalog, and so is a key to a table of the platform's own.
     """
     match item:
         case Index() if reflected and counterpart is None:

@@ -20,6 +20,8 @@ SESSION_SETTINGS = {
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
     "search_path": SEARCH_PATH,
     "standard_conforming_strings": "on",  # what a backslash in the revisions means
+    "quote_all_identifiers": "off",  # how PostgreSQL writes what autogenerate reads
+    "row_security": "on",  # an auditor, too, sees the version table through a policy
     "application_name": "alembic",  # whom others see waiting, or wait for
 }
 # Those that would end a run half-way; which of them a server knows depends on its version.

@@ -27,7 +27,7 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = (
         UniqueConstraint("tenant_id", "email"),
-        CheckConstraint("role IN ('admin', 'user')", name="role"),
+        CheckConstraint("role::text IN ('admin', 'user')", name="role"),
         Index("idx_users_role", "role", postgresql_where=text("role <> 'user'")),
         Index("idx_users_tenant_role", "tenant_id", "role"),
         {"comment": "The people of a tenant"},
