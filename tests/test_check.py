@@ -146,7 +146,7 @@ def test_says(head: URL, change: str, line: str, capsys: pytest.CaptureFixture[s
         alembic(head, "check")
     told = capsys.readouterr()
     assert re.search(f"Detected .*{re.escape(line)}\n", told.err)
-    assert "New upgrade operations detected: [('catalog', " in told.out + told.err
+    assert re.search(f"New upgrade operations detected: .*\n  .*{re.escape(line)}", told.out, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_says_once_what_stock_autogenerate_finds(
     assert stopped.value.code != 0
     told = capsys.readouterr()
     assert re.search(f"New upgrade operations detected.*{names}", told.out + told.err, re.DOTALL)
-    assert "('catalog'" not in told.out + told.err
+    assert told.out.count("\n") == 1, told.out  # none of ours beside it
 
 
 def test_creates_nothing_in_an_empty_database(empty: URL) -> None:

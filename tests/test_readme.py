@@ -73,8 +73,20 @@ def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.Monke
     program["engine"].dispose()
 
 
+def test_check_finds_what_the_readme_says(head: URL) -> None:
+    findings, _layout = blocks("")
+    with connect(head) as connection:
+        connection.execute("""
+            ALTER TABLE users DISABLE TRIGGER users_guard_role_update;
+            CREATE SCHEMA reports;
+            CREATE VIEW reports.bots AS TABLE chatbots
+        """)
+    checked = run("alembic", "check", url=head)
+    assert re.findall(r"INFO    Detected (.*)", checked.stderr) == findings.splitlines()
+
+
 def test_layout_names_what_is_there() -> None:
-    (layout,) = blocks("")
+    _findings, layout = blocks("")
     named = [name.rstrip(",") for line in layout.splitlines() for name in re.split(r"\s{3,}", line)[0].split()]
     assert named
     for name in named:

@@ -125,11 +125,6 @@ def changed(fact: str, was: str | None, now: str | None) -> str:
         number, (was, now) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
         where = f", line {number},"
     called = fact if fact.isupper() else fact[0].lower() + fact[1:]
-    if shown(was) == shown(now):  # but for blanks
-        return f"{called}{where} was {was!r}, is {now!r}"
-    return f"{called}{where} was {shown(was)}, is {shown(now)}"
-
-
-def shown(value: str | None) -> str:
-    """A value on one line."""
-    return " ".join(value.split()) if value else "nothing"
+    if was and now:
+        was, now = (was.strip(), now.strip()) if was.strip() != now.strip() else (repr(was), repr(now))
+    return f"{called}{where} was {was or 'nothing'}, is {now or 'nothing'}"

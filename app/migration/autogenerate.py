@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
@@ -38,15 +38,26 @@ RELIED_ON = {
 }
 
 
+class Finding(NamedTuple):
+    """A difference as `alembic check` lists it: on a line of its own."""
+
+    kind: str
+    line: str
+
+    def __repr__(self) -> str:
+        """The line, in what Alembic prints and raises."""
+        return f"\n  {self.line}"
+
+
 @dataclass
 class DifferenceOp(ops.MigrateOperation):
     """What differs from the documented catalog in one thing."""
 
     difference: Difference
 
-    def to_diff_tuple(self) -> tuple[str, str]:
+    def to_diff_tuple(self) -> Finding:
         """As `alembic check` lists it."""
-        return ("catalog", self.difference.text)
+        return Finding("catalog", self.difference.text)
 
 
 class DifferencesOp(ops.OpContainer):
