@@ -23,7 +23,7 @@ file; `alembic check` compares databases with it. Do not edit it.
 table with columns added later, otherwise the columns are named. Statistics "none": the planner keeps nothing of what
 tenants write, which its estimates would tell others.
 """
-OBJECTS = ("table", "view", "function", "schema", "role")  # in the document's order, and others after them
+OBJECTS = ("table", "function", "view", "schema", "role")  # in the document's order, and others after them
 CHAPTERS = {"schema": "Schemas", "role": "Roles"}  # of which each thing is a line
 PARTS = {  # by kind: title, and what each line is
     "column": ("Columns", "Column"),

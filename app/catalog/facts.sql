@@ -72,7 +72,8 @@ WITH schema AS (
             WHEN 'f' THEN 'foreign table' ELSE 'partitioned table' END,
         '', 0,
         json_build_object(
-            'Comment', CASE WHEN place <> 'alembic_version' THEN obj_description(relation.oid, 'pg_class') END,
+            'Comment', CASE place WHEN 'alembic_version' THEN 'Alembic''s own: the revision that the database is at'
+                ELSE obj_description(relation.oid, 'pg_class') END,
             'Owner', called,
             'Revoked from the owner', (
                 SELECT string_agg(name, ', ' ORDER BY rank) FROM privilege

@@ -4,6 +4,7 @@ Stock autogenerate compares tables, columns, keys and indexes with the models, a
 nor functions. This adds what differs from the documented catalog, and leaves out what is the platform's own.
 """
 
+import logging
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,11 +21,12 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import SchemaItem
 
 from app.catalog.adoption import OURS, TABLES
-from app.catalog.comparison import Difference, compare
+from app.catalog.comparison import Comparison, Difference, compare
 from app.migration.run import log
 from app.models import Base
 
 PLUGIN = "chatbots.catalog"
+STOCK_LOG = logging.getLogger("alembic.autogenerate")
 
 # Columns of the platform whose type and NOT NULL row security and the keys of chatbots rest on.
 RELIED_ON = {
@@ -87,17 +89,30 @@ def render(_context: AutogenContext, op: DifferencesOp) -> list[str]:
 
 def setup(plugin: Plugin) -> None:
     """Called by Alembic when the plugin is registered."""
+    plugin.add_autogenerate_comparator(look, "autogenerate", priority=DispatchPriority.FIRST)
     plugin.add_autogenerate_comparator(judge, "autogenerate", priority=DispatchPriority.LAST)
 
 
-def judge(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
-    """Add to what the stock comparison found, which ran before."""
+def look(context: AutogenContext, _upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
+    """Compare the catalog, before the stock comparison, which tells at once what it finds."""
     assert context.connection is not None and context.migration_context is not None  # noqa: S101, PT018 - it is online
-    adopted, differences = compare(context.connection, context.migration_context.version_table)
-    if adopted:
+    comparison = compare(context.connection, context.migration_context.version_table)
+    context.opts[PLUGIN] = comparison
+    if comparison.adopted:  # most of that is the platform's own; `judge` tells the rest
+        STOCK_LOG.setLevel(logging.WARNING)
+    return PriorityDispatchResult.CONTINUE
+
+
+def judge(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
+    """Add to what the stock comparison found, and leave out of it what is the platform's own."""
+    comparison: Comparison = context.opts.pop(PLUGIN)
+    if comparison.adopted:
+        STOCK_LOG.setLevel(logging.NOTSET)
         leave_theirs_alone(upgrade)
+        for diff in upgrade.as_diffs():
+            log.info("Detected %s", diff)
     written = set(written_by(upgrade))
-    found = [each for each in differences if not {(*each.key, each.fact), (*each.key, "")} & written]
+    found = [each for each in comparison.differences if not {(*each.key, each.fact), (*each.key, "")} & written]
     for each in found:
         log.info("Detected %s", each)
     if found:
