@@ -76,9 +76,7 @@ def of_table(key: Key, its: dict[str, str]) -> Changes:
     yield "Persistence", f"{CATALOGS} UPDATE pg_class SET relpersistence = 'u' WHERE oid = '{key.place}'::regclass"
     for privilege in PRIVILEGES:
         yield "Revoked from the owner", f"REVOKE {privilege} ON {table} FROM CURRENT_USER"
-    if (
-        key.place != "alembic_version"
-    ):  # its comment is where a half-done step is noted, and the document has words for it
+    if key.place != "alembic_version":  # its comment is where a half-done step is noted
         yield from comments(table, its)
 
 

@@ -26,7 +26,7 @@ from app.migration.run import log
 from app.models import Base
 
 PLUGIN = "chatbots.catalog"
-STOCK_LOG = logging.getLogger("alembic.autogenerate")
+STOCK_LOGS = [logging.getLogger(name) for name in ("alembic.autogenerate", "alembic.ext")]
 
 # Columns of the platform whose type and NOT NULL row security and the keys of chatbots rest on.
 RELIED_ON = {
@@ -99,15 +99,21 @@ def look(context: AutogenContext, _upgrade: ops.UpgradeOps) -> PriorityDispatchR
     comparison = compare(context.connection, context.migration_context.version_table)
     context.opts[PLUGIN] = comparison
     if comparison.adopted:  # most of that is the platform's own; `judge` tells the rest
-        STOCK_LOG.setLevel(logging.WARNING)
+        set_stock_level(logging.WARNING)
     return PriorityDispatchResult.CONTINUE
+
+
+def set_stock_level(level: int) -> None:
+    """Have the stock comparison tell what it finds, or not."""
+    for stock in STOCK_LOGS:
+        stock.setLevel(level)
 
 
 def judge(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
     """Add to what the stock comparison found, and leave out of it what is the platform's own."""
     comparison: Comparison = context.opts.pop(PLUGIN)
     if comparison.adopted:
-        STOCK_LOG.setLevel(logging.NOTSET)
+        set_stock_level(logging.NOTSET)
         leave_theirs_alone(upgrade)
         for diff in upgrade.as_diffs():
             log.info("Detected %s", diff)
