@@ -193,6 +193,16 @@ def test_a_client_past_row_security_does_not_fit(empty: URL) -> None:
     ]
 
 
+def test_warns_of_a_client_that_is_a_member_of_another_role(empty: URL) -> None:
+    with connect(empty) as connection:
+        connection.execute(f"{ROLES}; CREATE ROLE web; GRANT web TO anon")
+        found = looked_at(empty)
+        connection.execute("DROP ROLE web")
+    assert found.obstacles == []
+    (warning,) = found.steps[0].warnings
+    assert warning.startswith("Role anon is a member of web, whose rights it has or may take: `alembic check` names")
+
+
 @pytest.mark.parametrize("held", ["postgres", "service_role", "pg_read_all_data", "pg_write_all_data"])
 def test_a_client_with_the_rights_of_others_does_not_fit(empty: URL, held: str) -> None:
     """Nor on a fresh install: it would own the tables, or read and write them past their grants."""

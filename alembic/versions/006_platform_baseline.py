@@ -609,6 +609,11 @@ WARNINGS = """
     SELECT format('Role service_role is bound by row security: ALTER ROLE service_role BYPASSRLS')
     FROM pg_roles WHERE rolname = 'service_role' AND NOT rolsuper AND NOT rolbypassrls
     UNION ALL
+    SELECT format('Role %s is a member of %s, whose rights it has or may take: `alembic check` names that until you REVOKE'
+        ' it', client.rolname, string_agg(held.rolname, ', ' ORDER BY held.rolname))
+    FROM client JOIN pg_auth_members ON member = client.oid JOIN pg_roles AS held ON held.oid = roleid
+    GROUP BY client.rolname
+    UNION ALL
     SELECT format('Schema %s has tables tenants, users, conversations, messages and feedback, which stay unknown:'
         ' this package works in schema public', nspname)
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
