@@ -62,6 +62,7 @@ def quoted(name: str) -> str:
 def comments(what: str, its: dict[str, str]) -> Changes:
     yield "Comment", f"COMMENT ON {what} IS 'Tampered with'"
     if "Comment" in its:
+        yield "Comment", f"COMMENT ON {what} IS '{its['Comment'].replace(chr(39), chr(39) * 2)}\n'"
         yield "Comment", f"COMMENT ON {what} IS NULL"
 
 

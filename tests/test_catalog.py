@@ -48,7 +48,7 @@ def test_it_is_read_back_as_it_was_written() -> None:
 
 
 def test_what_would_end_a_cell_is_read_back() -> None:
-    policy = {"AS": "PERMISSIVE", "FOR": "ALL", "TO": "anon", "USING": r"((a || ' | '::text) ~ '\|'::text)"}
+    policy = {"AS": "RESTRICTIVE", "FOR": "ALL", "TO": "anon", "USING": r"((a || ' | '::text) ~ '\|'::text)"}
     facts: Facts = {
         Key("chatbots", "table"): {"Comment": "A | b", "Owner": "the owner"},
         Key("chatbots", "policy", "Mine | yours"): policy,
@@ -65,7 +65,7 @@ def test_the_verb_writes_it(head: URL, tmp_path: Path) -> None:
     copy.unlink()
     checked = run("alembic", "check", url=head, cwd=project)
     assert checked.returncode != 0
-    assert checked.stderr.endswith(f"Error: There is no {copy}: `python -m app document` writes it.\n")
+    assert checked.stderr.endswith(f"Error: There is no {copy}: `python -m app document` writes it anew.\n")
     written = run("app", "document", cwd=project)
     assert (written.returncode, written.stdout) == (0, f"Wrote {copy}\n"), written.stderr
     assert copy.read_text() == DOCUMENT.read_text()

@@ -51,6 +51,7 @@ def names(body: str, path: str = "public", *, reading_only: bool = False) -> set
         "BEGIN EXECUTE format('TABLE %I', 'chatbots'); END",
         "BEGIN EXECUTE 'SELECT * FROM ' || $q$public.\"chatbots\"$q$; END",
         "SELECT query_to_xml('SELECT * FROM chatbots', true, false, '')",
+        "SELECT table_to_xml('chatbots'::regclass, true, false, '')",
         "BEGIN 'a string that never ends FROM chatbots",
     ],
 )
@@ -97,8 +98,13 @@ def test_reading_is_told_from_changing() -> None:
     [
         ("BEGIN RETURN QUERY EXECUTE query; END", True),
         ("BEGIN execute\n $1 USING 2; END", True),
+        ("BEGIN EXECUTE (query); END", True),
+        ("BEGIN EXECUTE 'SELECT 1; ' || query; END", True),
+        ("BEGIN RETURN QUERY EXECUTE format('SELECT %s', \"query\"); END", True),
         ("BEGIN EXECUTE query_of_ours; END", False),
+        ("BEGIN EXECUTE 'SELECT $1' USING query; END", False),
         ("BEGIN EXECUTE format('x'); RETURN query; END", False),
+        ("BEGIN RETURN 1; -- never execute query\nEND", False),
     ],
 )
 def test_running_what_a_caller_gives(body: str, runs: bool) -> None:

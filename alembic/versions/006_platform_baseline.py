@@ -609,8 +609,8 @@ WARNINGS = """
     SELECT format('Role service_role is bound by row security: ALTER ROLE service_role BYPASSRLS')
     FROM pg_roles WHERE rolname = 'service_role' AND NOT rolsuper AND NOT rolbypassrls
     UNION ALL
-    SELECT format('Role %s is a member of %s, whose rights it has or may take: `alembic check` names that until you REVOKE'
-        ' it', client.rolname, string_agg(held.rolname, ', ' ORDER BY held.rolname))
+    SELECT format('Role %s is a member of %s, whose rights it has or may take: `alembic check` names that until it is'
+        ' revoked', client.rolname, string_agg(held.rolname, ', ' ORDER BY held.rolname))
     FROM client JOIN pg_auth_members ON member = client.oid JOIN pg_roles AS held ON held.oid = roleid
     GROUP BY client.rolname
     UNION ALL

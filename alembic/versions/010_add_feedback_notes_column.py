@@ -22,6 +22,7 @@ def upgrade() -> None:
     close_schema()
     op.execute("GRANT USAGE ON SCHEMA chatbot_compat TO PUBLIC")  # there is nothing in it but the view
     create_view()
+    op.execute("COMMENT ON VIEW chatbot_compat.feedback IS 'What feedback was before revision 010'")
     grant_what_feedback_grants()
 
 

@@ -8,28 +8,10 @@ from sqlalchemy import Connection
 
 from app.catalog.adoption import TABLES, as_adopted, is_adopted
 from app.catalog.document import documented
-from app.catalog.facts import Facts, Key, read
+from app.catalog.facts import Difference, Facts, Key, read
 from app.catalog.openings import openings
 
 COMPATIBILITY = Key("", "schema", "chatbot_compat")
-
-
-class Difference(NamedTuple):
-    """One thing that is not as documented.
-
-    Args:
-        key: what it is of.
-        fact: which of its facts differs, such as "Using"; "" where the whole thing is missing or not ours.
-        text: what is the matter, for a person.
-    """
-
-    key: Key
-    fact: str
-    text: str
-
-    def __str__(self) -> str:
-        """The line that `alembic check` prints."""
-        return self.text
 
 
 class Comparison(NamedTuple):
@@ -66,10 +48,8 @@ def compare(connection: Connection, version_table: str) -> Comparison:
         relations -= TABLES
     if COMPATIBILITY not in found:  # the README says when to drop it
         expected = {key: facts for key, facts in expected.items() if not in_schema(key, COMPATIBILITY.name)}
-    opened = (Difference(*each) for each in openings(connection, relations))
-    return Comparison(
-        adopted, [each._replace(text=printable(each.text)) for each in (*compared(expected, found), *opened)]
-    )
+    differences = [*compared(expected, found), *openings(connection, relations)]
+    return Comparison(adopted, [each._replace(text=printable(each.text)) for each in differences])
 
 
 def in_schema(key: Key, schema: str) -> bool:
@@ -85,12 +65,11 @@ def printable(line: str) -> str:
 def compared(expected: Facts, found: Facts) -> Iterator[Difference]:
     """What of the expected facts is missing or other, and what else was found."""
     places = {key.place for key in expected}, {key.place for key in found}
-    for key in sorted(expected.keys() | found.keys()):
+    for key in sorted(expected.keys() | found.keys(), key=lambda key: (key.place, bool(key.place and key.name), key)):
         be = "are" if key.kind == "rights of" else "is"
         if key not in found:
-            if not (
-                key.name and key.place not in places[1] and Key(key.place, "view") in expected
-            ):  # it went with its view
+            its_view = Key(key.place, "view")
+            if key == its_view or its_view not in expected or its_view in found:  # what a view has goes with it
                 yield Difference(key, "", f"{key} {be} missing")
         elif key not in expected:
             if not (key.name and key.place not in places[0]) and not is_harmless(key, found[key]):
@@ -121,10 +100,11 @@ def changed(fact: str, was: str | None, now: str | None) -> str:
     """Say how a fact changed; of one with several lines, the first line that did."""
     where = ""
     if was and now and "\n" in was + now:
-        lines = list(zip_longest(was.splitlines(), now.splitlines()))
-        number, (was, now) = next((number, pair) for number, pair in enumerate(lines, 1) if pair[0] != pair[1])
+        lines = enumerate(zip_longest(was.split("\n"), now.split("\n")), 1)
+        number, (was, now) = next((number, pair) for number, pair in lines if pair[0] != pair[1])
         where = f", line {number},"
-    called = fact if fact.isupper() else fact[0].lower() + fact[1:]
-    if was and now:
-        was, now = (was.strip(), now.strip()) if was.strip() != now.strip() else (repr(was), repr(now))
-    return f"{called}{where} was {was or 'nothing'}, is {now or 'nothing'}"
+    called = (fact if fact.isupper() else fact[0].lower() + fact[1:]) + where
+    if was is None or now is None:
+        return f"{called} is {now.strip()}" if now else f"{called} was {(was or '').strip()}, is nothing"
+    told = (was.strip(), now.strip()) if was.strip() != now.strip() else (repr(was), repr(now))
+    return f"{called} was {told[0]}, is {told[1]}"

@@ -19,11 +19,12 @@ PREAMBLE = """\
 What a fresh install has at the newest revision, as PostgreSQL's catalogs state it. `python -m app document` writes this
 file; `alembic check` compares databases with it. Do not edit it.
 
-"The owner" is the role that migrates; it may do everything. Rights that are not listed nobody has; "all" is the whole
-table with columns added later, otherwise the columns are named. Statistics "none": the planner keeps nothing of what
-tenants write, which its estimates would tell others.
+"The owner" is the role that migrates; it may do everything. Rights to a table that are not listed nobody has; "all" is
+the whole table with columns added later, otherwise the columns are named. Of schema public, it is only stated what
+clients may create in it. Statistics "none": the planner keeps nothing of texts that tenants write, for its estimates
+would tell others.
 """
-OBJECTS = ("table", "function", "view", "schema", "role")  # in the document's order, and others after them
+OBJECTS = ("table", "function", "view")  # in the document's order
 CHAPTERS = {"schema": "Schemas", "role": "Roles"}  # of which each thing is a line
 PARTS = {  # by kind: title, and what each line is
     "column": ("Columns", "Column"),
@@ -58,12 +59,16 @@ def documented() -> Facts:
     """The facts that this version of the package documents.
 
     Raises:
-        SetupError: the document is missing.
+        SetupError: the document is missing, or was changed by hand.
     """
+    checkout = (DOCUMENT.parents[1] / "alembic.ini").exists()
+    remedy = "`python -m app document` writes it anew" if checkout else "install the package again"
     try:
         return parse(DOCUMENT.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SetupError(f"There is no {DOCUMENT}: `python -m app document` writes it.") from None
+        raise SetupError(f"There is no {DOCUMENT}: {remedy}.") from None
+    except (KeyError, ValueError):
+        raise SetupError(f"{DOCUMENT} was changed, and cannot be read: {remedy}.") from None
 
 
 def render(facts: Facts) -> str:
@@ -74,6 +79,9 @@ def render(facts: Facts) -> str:
 def lines_of(facts: Facts) -> Iterator[str]:
     """The document's lines after its preamble."""
     objects = sorted((key for key in facts if not key.name), key=document_order)
+    for thing in objects:
+        yield f"- [{thing.kind} {thing.place}](#{anchor(thing)})"
+    yield ""
     for thing in objects:
         yield from (f"## {thing.kind.capitalize()} {thing.place}", "")
         yield from itself(facts[thing])
@@ -89,10 +97,14 @@ def lines_of(facts: Facts) -> Iterator[str]:
         yield from table({key: each for key, each in facts.items() if key.kind == kind})
 
 
+def anchor(thing: Key) -> str:
+    """What a heading is called in a link to it."""
+    return re.sub(r"[^\w-]", "", f"{thing.kind}-{thing.place}".lower())
+
+
 def document_order(thing: Key) -> tuple[int, bool, str]:
     """Tables first, and Alembic's own after the platform's."""
-    rank = OBJECTS.index(thing.kind) if thing.kind in OBJECTS else len(OBJECTS)
-    return rank, thing.place == "alembic_version", thing.place
+    return OBJECTS.index(thing.kind), thing.place == "alembic_version", thing.place
 
 
 def itself(facts: dict[str, str]) -> Iterator[str]:
@@ -136,7 +148,7 @@ def parse(text: str) -> Facts:
             its = facts[thing]
             fact = "Body" if thing.kind == "function" else "Definition"
             its[fact] = f"{its[fact]}\n{line}" if fact in its else line
-        elif found := re.fullmatch(r"## (\w+) (.+)", line):
+        elif found := re.fullmatch(rf"## ({'|'.join(OBJECTS)}) (.+)", line, re.IGNORECASE):
             thing = Key(found[2], found[1].lower())
             facts[thing] = {}
         elif line.startswith("#"):
@@ -150,6 +162,8 @@ def parse(text: str) -> Facts:
                 fact: value.strip("`") if fact in CODE else value for fact, value in zip(header, values, strict=True)
             }
             facts[Key(thing.place, kind, name)] = {fact: value for fact, value in stated.items() if value}
+        elif line.startswith("- ["):
+            continue
         elif found := re.fullmatch(r"- ([^:]+): (.*)", line):
             facts[thing][found[1]] = found[2]
         elif line and not line.startswith("| "):

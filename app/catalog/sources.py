@@ -22,7 +22,9 @@ RIGHTS = {"GRANT", "REVOKE", "POLICY", "RULE", "TRIGGER"}  # in whose statements
 BEFORE_COLUMNS = {"INTO", "COPY", "ON"}  # where a parenthesis after the name makes it no function's
 BETWEEN = {"ONLY", "LATERAL", "TABLE", "IF", "NOT", "EXISTS"}
 END_OF_LIST = {"WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SET", "VALUES", "RETURNING", "SELECT", "LOOP", "UNION"}
-RUN_TEXT = {"EXECUTE", "QUERY_TO_XML", "QUERY_TO_XML_AND_XMLSCHEMA", "DBLINK", "DBLINK_EXEC"}
+RUN_TEXT = {"EXECUTE", "DBLINK", "DBLINK_EXEC"} | {  # those that run a string, or take a relation's name in one
+    f"{what}_TO_XML{schema}" for what in ("QUERY", "TABLE", "CURSOR") for schema in ("", "SCHEMA", "_AND_XMLSCHEMA")
+}
 STRINGS = {TokenType.STRING, TokenType.BYTE_STRING, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING}
 
 
@@ -44,7 +46,7 @@ def relations_named(
     try:
         tokens = Postgres().tokenize(body)
     except TokenError:  # what is no SQL may be some other language's way to run it
-        return {relation for relation in known if re.search(rf"\b{re.escape(relation[1])}\b", body)}
+        return words_found(body, known)
     is_run = is_run or any(token.text.upper() in RUN_TEXT for token in tokens)
     names = list(named(tokens, reading_only=reading_only))
     if is_run and (whole := name_at(tokens, 0)) and len(tokens) == 2 * len(whole) - 1:
@@ -57,10 +59,29 @@ def relations_named(
     return found
 
 
+def words_found(body: str, known: Collection[Relation]) -> set[Relation]:
+    """The relations whose names stand anywhere in a text, of whichever language."""
+    return {relation for relation in known if re.search(rf"\b{re.escape(relation[1])}\b", body)}
+
+
 def runs_argument(body: str, arguments: Collection[str]) -> bool:
-    """Whether a function in PL/pgSQL runs one of its arguments as SQL."""
-    words = "|".join([r"\$1", *(re.escape(argument) for argument in arguments if argument)])
-    return re.search(rf"\bexecute\s+({words})(?![\w$])", body, re.IGNORECASE) is not None
+    """Whether a function in PL/pgSQL runs SQL that it makes of one of its arguments, or is one."""
+    try:
+        tokens = Postgres().tokenize(body)
+    except TokenError:
+        return False
+    given = {argument.upper() for argument in arguments if argument} | {"$1"}
+    for at, token in enumerate(tokens):
+        if word_of(token) == "EXECUTE":
+            rest = tokens[at + 1 :]
+            if rest and rest[0].token_type in STRINGS:  # what the tokenizer leaves to us
+                rest = Postgres().tokenize(rest[0].text)
+            for word, after in pairwise([*rest, Token(TokenType.SEMICOLON, ";")]):
+                if word.text.upper() in given or word.text + after.text == "$1":
+                    return True
+                if word.token_type == TokenType.SEMICOLON or word_of(word) in {"USING", "INTO", "LOOP"}:
+                    break
+    return False
 
 
 @dataclass

@@ -20,24 +20,13 @@ from sqlalchemy import Column, ForeignKeyConstraint, Index
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import SchemaItem
 
-from app.catalog.adoption import OURS, TABLES
-from app.catalog.comparison import Comparison, Difference, compare
+from app.catalog.adoption import OURS, RELIED_ON, TABLES
+from app.catalog.facts import Difference
 from app.migration.run import log
 from app.models import Base
 
 PLUGIN = "chatbots.catalog"
 STOCK_LOGS = [logging.getLogger(name) for name in ("alembic.autogenerate", "alembic.ext")]
-
-# Columns of the platform whose type and NOT NULL row security and the keys of chatbots rest on.
-RELIED_ON = {
-    ("tenants", "id"),
-    ("users", "id"),
-    ("users", "tenant_id"),
-    ("users", "is_active"),
-    ("conversations", "id"),
-    ("conversations", "tenant_id"),
-    ("messages", "id"),
-}
 
 
 class Finding(NamedTuple):
@@ -76,7 +65,7 @@ class DifferencesOp(ops.OpContainer):
 
 
 @renderers.dispatch_for(DifferencesOp)
-def render(_context: AutogenContext, op: DifferencesOp) -> list[str]:
+def render_differences(_context: AutogenContext, op: DifferencesOp) -> list[str]:
     """Comments for whoever writes the revision."""
     if not op.ops:
         return []
@@ -89,31 +78,29 @@ def render(_context: AutogenContext, op: DifferencesOp) -> list[str]:
 
 def setup(plugin: Plugin) -> None:
     """Called by Alembic when the plugin is registered."""
-    plugin.add_autogenerate_comparator(look, "autogenerate", priority=DispatchPriority.FIRST)
-    plugin.add_autogenerate_comparator(judge, "autogenerate", priority=DispatchPriority.LAST)
+    plugin.add_autogenerate_comparator(compare_catalog, "autogenerate", priority=DispatchPriority.FIRST)
+    plugin.add_autogenerate_comparator(add_differences, "autogenerate", priority=DispatchPriority.LAST)
 
 
-def look(context: AutogenContext, _upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
+def compare_catalog(context: AutogenContext, _upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
     """Compare the catalog, before the stock comparison, which tells at once what it finds."""
+    from app.catalog.comparison import compare  # noqa: PLC0415 - what no upgrade needs
+
     assert context.connection is not None and context.migration_context is not None  # noqa: S101, PT018 - it is online
     comparison = compare(context.connection, context.migration_context.version_table)
-    context.opts[PLUGIN] = comparison
-    if comparison.adopted:  # most of that is the platform's own; `judge` tells the rest
-        set_stock_level(logging.WARNING)
+    context.opts[PLUGIN] = comparison, [stock.level for stock in STOCK_LOGS]
+    if comparison.adopted:  # most of what it finds is the platform's own; the rest is told when that is known
+        for stock in STOCK_LOGS:
+            stock.setLevel(logging.WARNING)
     return PriorityDispatchResult.CONTINUE
 
 
-def set_stock_level(level: int) -> None:
-    """Have the stock comparison tell what it finds, or not."""
-    for stock in STOCK_LOGS:
-        stock.setLevel(level)
-
-
-def judge(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
+def add_differences(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
     """Add to what the stock comparison found, and leave out of it what is the platform's own."""
-    comparison: Comparison = context.opts.pop(PLUGIN)
+    comparison, levels = context.opts.pop(PLUGIN)
     if comparison.adopted:
-        set_stock_level(logging.NOTSET)
+        for stock, level in zip(STOCK_LOGS, levels, strict=True):
+            stock.setLevel(level)
         leave_theirs_alone(upgrade)
         for diff in upgrade.as_diffs():
             log.info("Detected %s", diff)
