@@ -256,6 +256,7 @@ def test_an_untouched_database_passes(shape: Connection) -> None:
         pytest.param("ALTER TABLE chatbots ALTER created_at SET STATISTICS 500", id="statistics"),
         pytest.param("CREATE SCHEMA other; CREATE TABLE other.chatbots (id uuid)", id="table-of-our-name"),
         pytest.param("CREATE VIEW own WITH (security_invoker) AS TABLE chatbots; GRANT ALL ON own TO anon", id="view"),
+        pytest.param("CREATE TEMP VIEW own AS TABLE chatbots", id="temporary-view"),
         pytest.param("CREATE VIEW own AS SELECT 1; GRANT ALL ON own TO anon", id="view-of-nothing"),
         pytest.param("CREATE ROLE newcomer LOGIN BYPASSRLS", id="role"),
         pytest.param("CREATE ROLE newcomer LOGIN NOINHERIT IN ROLE anon, authenticated", id="login-role"),
@@ -276,7 +277,8 @@ def test_an_untouched_database_passes(shape: Connection) -> None:
         ),
         pytest.param(
             "CREATE FUNCTION own() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT FROM public.chatbots';"
-            "REVOKE ALL ON FUNCTION own() FROM PUBLIC, anon, authenticated",
+            "REVOKE ALL ON FUNCTION own() FROM PUBLIC, anon, authenticated; CREATE ROLE newcomer;"
+            "GRANT EXECUTE ON FUNCTION own() TO newcomer",
             id="definer-for-services",
         ),
         pytest.param(
@@ -375,34 +377,34 @@ DEFINER = "CREATE FUNCTION own() RETURNS SETOF chatbots SECURITY DEFINER LANGUAG
         ),
         pytest.param(
             f"{DEFINER} sql AS 'SELECT * FROM public.chatbots'",
-            "function public.own() reads chatbots past row security",
+            "function public.own() reads or changes chatbots past row security",
             id="definer",
         ),
         pytest.param(
             f'{DEFINER} plpgsql AS $$BEGIN RETURN QUERY SELECT * FROM "public" . "chatbots"; END$$',
-            "function public.own() reads chatbots past row security",
+            "function public.own() reads or changes chatbots past row security",
             id="definer-quoted",
         ),
         pytest.param(
             f"{DEFINER} plpgsql AS $$BEGIN RETURN QUERY EXECUTE format('TABLE %I', 'chatbots'); END$$",
-            "function public.own() reads chatbots past row security",
+            "function public.own() reads or changes chatbots past row security",
             id="definer-dynamic",
         ),
         pytest.param(
             f"{DEFINER} sql BEGIN ATOMIC SELECT * FROM chatbots; END",
-            "function public.own() reads chatbots past row security",
+            "function public.own() reads or changes chatbots past row security",
             id="definer-parsed",
         ),
         pytest.param(
             "CREATE FUNCTION own(query text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
             " $$BEGIN EXECUTE query; END$$",
-            "function public.own(text) reads whatever SQL it is given past row security",
+            "function public.own(text) reads or changes whatever it is given past row security",
             id="definer-of-anything",
         ),
         pytest.param(
             "CREATE VIEW bots WITH (security_invoker) AS TABLE chatbots; CREATE FUNCTION own() RETURNS SETOF bots"
             " LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM bots'",
-            "function public.own() reads bots past row security",
+            "function public.own() reads or changes bots past row security",
             id="definer-of-a-view",
         ),
         pytest.param(

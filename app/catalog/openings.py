@@ -11,8 +11,8 @@ from app.catalog.facts import Difference, Key, plain_writing
 OPENINGS = text(Path(__file__).with_name("openings.sql").read_text())
 REMEDIES = {
     "view": "set it security_invoker",
-    "materialized view": "revoke it from those whom that binds",
-    "function": "revoke it from those whom that binds",
+    "materialized view": "revoke it from PUBLIC, and from clients and whoever is one of them",
+    "function": "revoke it from PUBLIC, and from clients and whoever is one of them",
     "trigger function": "revoke it from all, as a trigger needs no right to it",
     "rule": "drop it",
 }
@@ -22,7 +22,7 @@ def openings(connection: Connection, names: Collection[str]) -> Iterator[Differe
     """Name views, rules and SECURITY DEFINER functions, of whichever schema, that read our relations past row security.
 
     Views count unless they are security_invoker, which costs those nothing who may read past row security anyway.
-    Materialized views and functions count where somebody whom row security binds may use them.
+    Materialized views and functions count where a client may use them, or a role that is one of them.
 
     Args:
         connection: in a transaction.
@@ -50,13 +50,13 @@ def openings(connection: Connection, names: Collection[str]) -> Iterator[Differe
 
 def past_row_security(row: Row[Any], reads: str) -> Difference:
     """Say what something reads, and what to do."""
-    return Difference(
-        Key(row.name, row.kind), "", f"{row.kind} {row.name} reads {reads} past row security: {REMEDIES[row.kind]}"
-    )
+    does = "reads or changes" if row.kind == "function" else "reads"
+    line = f"{row.kind} {row.name} {does} {reads} past row security: {REMEDIES[row.kind]}"
+    return Difference(Key(row.name, row.kind), "", line)
 
 
 def read_by(function: Row[Any], relations: Collection[tuple[str, str]]) -> str:
-    """The relations that a function's text names, or "whatever SQL it is given"; "" if it reads none."""
+    """The relations that a function's text names, or "whatever it is given"; "" if it reads none."""
     from app.catalog import sources  # noqa: PLC0415 - a parser, which most commands and databases do not need
 
     if function.language not in {"sql", "plpgsql"}:
@@ -66,5 +66,5 @@ def read_by(function: Row[Any], relations: Collection[tuple[str, str]]) -> str:
         reading_only = function.kind == "trigger function"
         found = sources.relations_named(function.body, relations, path, reading_only=reading_only)
     if not found and sources.runs_argument(function.body, (function.arguments or "").split(",")):
-        return "whatever SQL it is given"
+        return "whatever it is given"
     return ", ".join(sorted(name for _, name in found))

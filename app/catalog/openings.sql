@@ -8,10 +8,13 @@ WITH RECURSIVE ours AS (
     UNION
     SELECT pg_roles.oid FROM pg_roles, (SELECT DISTINCT relowner FROM ours) AS owners
     WHERE pg_has_role(pg_roles.oid, relowner, 'USAGE')
-), bound AS (
-    SELECT oid FROM pg_roles WHERE oid NOT IN (SELECT oid FROM free)
-    UNION ALL
-    SELECT 0  -- PUBLIC
+), bound AS (  -- clients, whoever is one of them, and what they are
+    SELECT pg_roles.oid, pg_roles.rolname AS name
+    FROM pg_roles JOIN pg_roles AS client
+        ON pg_has_role(pg_roles.oid, client.oid, 'MEMBER') OR pg_has_role(client.oid, pg_roles.oid, 'MEMBER')
+    WHERE client.rolname IN ('anon', 'authenticated') AND pg_roles.oid NOT IN (SELECT oid FROM free)
+    UNION
+    SELECT 0, 'PUBLIC'
 ), reading AS (  -- ours, their TOAST tables, views of those, and views of views
     SELECT oid, relname AS what FROM ours
     UNION
@@ -24,11 +27,13 @@ WITH RECURSIVE ours AS (
 ), relation AS (
     SELECT pg_class.*, nspname, what, pg_class.oid IN (SELECT oid FROM ours) OR nspname = 'chatbot_compat' AS is_ours
     FROM reading JOIN pg_class USING (oid) JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relpersistence <> 't'
 ), definer AS (
     SELECT pg_proc.*, nspname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
     WHERE prosecdef AND proowner IN (SELECT oid FROM free) AND nspname <> 'chatbot_private'
-        AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
-            WHERE grantee IN (SELECT oid FROM bound))
+        AND EXISTS (
+            SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee IN (SELECT oid FROM bound)
+        )
         AND NOT EXISTS (  -- an extension's
             SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
         )
@@ -92,6 +97,10 @@ WHERE prosecdef AND NOT (rolsuper OR has_table_privilege(proowner, pg_class.oid,
 ))
 UNION ALL
 -- Guards and keys are triggers, which do not fire in a session that says it applies another server's changes.
+SELECT 'setting', '', 'session_replication_role of the server', NULL, NULL, NULL, NULL, NULL
+FROM pg_settings
+WHERE name = 'session_replication_role' AND reset_val = 'replica' AND source IN ('configuration file', 'command line')
+UNION ALL
 SELECT 'setting', '', format('%s of %s', split_part(setting, '=', 1), concat_ws(' in ',
         'role ' || nullif(setrole, 0)::regrole, 'database ' || datname)), NULL, NULL, NULL, NULL, NULL
 FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) AS setting

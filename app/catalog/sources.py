@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 from sqlglot import Token, TokenError, TokenType
 from sqlglot.dialects import Postgres
@@ -16,15 +15,21 @@ CHANGES = {"UPDATE", "INTO", "TRUNCATE", "COPY", "LOCK", "TABLE", "ON"}
 NO_RELATION = {  # words before one of those, after which none follows
     "FROM": {"DISTINCT"},
     "UPDATE": {"FOR", "KEY", "ON", "DO", "BEFORE", "AFTER", "OR"},
+    "TABLE": {"CREATE", "TEMP", "TEMPORARY", "UNLOGGED"},
 }
 ONLY_AFTER = {"INTO": {"INSERT", "MERGE"}}  # or it is a variable's
-RIGHTS = {"GRANT", "REVOKE", "POLICY", "RULE", "TRIGGER"}  # in whose statements ON names a relation
+ONLY_WITH = {  # another word earlier in the statement
+    "USING": {"DELETE", "MERGE"},
+    "ON": {"GRANT", "REVOKE", "POLICY", "RULE"},
+}
 BEFORE_COLUMNS = {"INTO", "COPY", "ON"}  # where a parenthesis after the name makes it no function's
 BETWEEN = {"ONLY", "LATERAL", "TABLE", "IF", "NOT", "EXISTS"}
 END_OF_LIST = {"WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SET", "VALUES", "RETURNING", "SELECT", "LOOP", "UNION"}
-RUN_TEXT = {"EXECUTE", "DBLINK", "DBLINK_EXEC"} | {  # those that run a string, or take a relation's name in one
+RUN = {"EXECUTE", "DBLINK", "DBLINK_EXEC", "TS_STAT", "CROSSTAB"} | {  # what runs a string, or takes a name in one
     f"{what}_TO_XML{schema}" for what in ("QUERY", "TABLE", "CURSOR") for schema in ("", "SCHEMA", "_AND_XMLSCHEMA")
 }
+END_OF_RUN = {";", "USING", "INTO", "LOOP"}
+QUOTES = {"QUOTE_LITERAL", "QUOTE_NULLABLE"}  # what they return is a value, not SQL
 STRINGS = {TokenType.STRING, TokenType.BYTE_STRING, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING}
 
 
@@ -41,47 +46,66 @@ def relations_named(
         known: the relations to look for.
         path: the schemas in which names without one are looked up.
         reading_only: whether to leave out those that are only changed.
-        is_run: whether the body is a text that another one runs.
+        is_run: whether the body is what EXECUTE runs, or a part of it.
     """
+    if not words_found(body, known) and not re.search(r"\\|u&", body, re.IGNORECASE):
+        return set()  # unless a letter is written by its number
     try:
         tokens = Postgres().tokenize(body)
     except TokenError:  # what is no SQL may be some other language's way to run it
         return words_found(body, known)
-    is_run = is_run or any(token.text.upper() in RUN_TEXT for token in tokens)
     names = list(named(tokens, reading_only=reading_only))
     if is_run and (whole := name_at(tokens, 0)) and len(tokens) == 2 * len(whole) - 1:
         names.append(whole)  # such as format's argument for %I
     found = {(schema, name[-1]) for name in names for schema in (name[-2:-1] or path)} & set(known)
-    for before, token in pairwise([Token(TokenType.SEMICOLON, ";"), *tokens]):
-        # The rest of some statements is left to us as one string.
-        if token.token_type in STRINGS and (is_run or before.token_type in Postgres.Tokenizer.COMMANDS):
-            found |= relations_named(token.text, known, path, reading_only=reading_only, is_run=is_run)
+    runs_text = is_run or any(token.text.upper() in RUN for token in tokens)
+    running = is_run  # whether we are in what is run, or in what may become that
+    for at, token in enumerate(tokens):
+        word, before = word_of(token), tokens[at - 1].token_type if at else TokenType.SEMICOLON
+        if token.token_type in STRINGS and (is_rest := before in Postgres.Tokenizer.COMMANDS) | runs_text:
+            # The rest of some statements is left to us as one string.
+            its = relations_named(token.text, known, path, reading_only=reading_only, is_run=is_rest or running)
+            found |= its
+        running = (running or word in RUN or token.token_type == TokenType.COLON_EQ) and word not in END_OF_RUN
     return found
 
 
 def words_found(body: str, known: Collection[Relation]) -> set[Relation]:
     """The relations whose names stand anywhere in a text, of whichever language."""
-    return {relation for relation in known if re.search(rf"\b{re.escape(relation[1])}\b", body)}
+    words = set(re.findall(r"\w+", body.lower()))
+    return {relation for relation in known if words.issuperset(re.findall(r"\w+", relation[1].lower()))}
 
 
 def runs_argument(body: str, arguments: Collection[str]) -> bool:
-    """Whether a function in PL/pgSQL runs SQL that it makes of one of its arguments, or is one."""
+    """Whether a function runs SQL that it makes of one of its arguments, or that is one."""
+    given = {argument.upper() for argument in arguments if argument} | {"$1"}
     try:
         tokens = Postgres().tokenize(body)
-    except TokenError:
-        return False
-    given = {argument.upper() for argument in arguments if argument} | {"$1"}
-    for at, token in enumerate(tokens):
-        if word_of(token) == "EXECUTE":
-            rest = tokens[at + 1 :]
-            if rest and rest[0].token_type in STRINGS:  # what the tokenizer leaves to us
-                rest = Postgres().tokenize(rest[0].text)
-            for word, after in pairwise([*rest, Token(TokenType.SEMICOLON, ";")]):
-                if word.text.upper() in given or word.text + after.text == "$1":
+        for at, token in enumerate(tokens):
+            if word_of(token) in RUN:
+                rest = tokens[at + 1 :]
+                if rest and token.token_type in Postgres.Tokenizer.COMMANDS and rest[0].token_type in STRINGS:
+                    rest = Postgres().tokenize(rest[0].text)  # the rest of the statement, left to us as one string
+                if makes_sql_of(rest, given):
                     return True
-                if word.token_type == TokenType.SEMICOLON or word_of(word) in {"USING", "INTO", "LOOP"}:
-                    break
+    except TokenError:
+        pass
     return False
+
+
+def makes_sql_of(tokens: Sequence[Token], given: Collection[str]) -> bool:
+    """Whether the expression that begins here has an argument in it, other than as a quoted value."""
+    ends = (at for at, token in enumerate(tokens) if word_of(token) in END_OF_RUN)
+    expression = tokens[: next(ends, len(tokens))]
+    formats = [token.text for token in expression if token.token_type in STRINGS]
+    if formats and word_of(expression[0]) == "FORMAT" and not re.search(r"%(\d+\$)?-?\d*[sI]", " ".join(formats)):
+        return False  # %L alone
+    words = [token.text.upper() for token in expression if token.token_type not in STRINGS]
+    return any(
+        word in given or "".join(words[at : at + 2]) in given
+        for at, word in enumerate(words)
+        if not QUOTES & set(words[max(at - 2, 0) : at])
+    )
 
 
 @dataclass
@@ -101,60 +125,72 @@ class Parenthesis:
     selects: bool = False
 
 
+@dataclass
+class Statement:
+    """What is known of a statement so far.
+
+    Args:
+        inside: its open parentheses, and outside of all.
+        ctes: the common table expressions that may be named by now.
+        words: what it said, in capitals.
+        leading: the last word after which a relation was expected.
+    """
+
+    inside: list[Parenthesis] = field(default_factory=lambda: [Parenthesis()])
+    ctes: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+    leading: str = ""
+
+
 def named(tokens: Sequence[Token], *, reading_only: bool) -> Iterator[tuple[str, ...]]:
     """The names that stand where a relation does, as their parts; not those of common table expressions."""
-    inside, ctes, expected, rights, cte, leading = [Parenthesis()], set[str](), False, False, "", ""
+    statement, expected = Statement(), False
     for at, token in enumerate(tokens):
+        here = statement.inside[-1]
         word, before = word_of(token), word_of(tokens[at - 1]) if at else ""
-        here = inside[-1]
         match token.token_type:
             case TokenType.SEMICOLON:
-                inside, ctes, expected, rights = [Parenthesis()], set(), False, False
-                continue
+                statement, expected = Statement(), False
             case TokenType.L_PAREN:
-                is_call = bool(at) and not expected and not cte and name_at(tokens, at - 1) is not None
-                inside.append(Parenthesis(lists=expected, is_call=is_call, cte=cte))
-                cte = ""
-                continue
+                is_call = (
+                    bool(at) and not expected and before not in BETWEEN | END_OF_LIST and bool(name_at(tokens, at - 1))
+                )
+                statement.inside.append(Parenthesis(expected, is_call, cte_before(tokens, at)))
+                if "RECURSIVE" in statement.words:
+                    statement.ctes.add(statement.inside[-1].cte)
             case TokenType.R_PAREN:
-                ctes |= {here.cte}
-                inside = inside[:-1] or [Parenthesis()]
+                statement.ctes.add(here.cte)
+                statement.inside = statement.inside[:-1] or [Parenthesis()]
                 expected = False
-                continue
             case TokenType.COMMA:
                 expected = here.lists
-                continue
-        rights |= word in RIGHTS
-        if word in {"SELECT", "DELETE"}:
-            here.selects = True
-        if word in END_OF_LIST:
-            here.lists = expected = False
-        elif word in READS | CHANGES and not (expected and word in BETWEEN):
-            expected = leads_to_relation(word, before, tokens, at, here=here, rights=rights, reading_only=reading_only)
-            here.lists |= expected and word in READS
-            leading = word
-        elif expected and word not in BETWEEN:
-            name = name_at(tokens, at)
-            is_function = leading not in BEFORE_COLUMNS and name and is_called(tokens, at, name)
-            if name and not is_function and (len(name) > 1 or name[0] not in ctes):
-                yield name
-            expected = False
-        elif (name := name_at(tokens, at)) and defines_cte(tokens, at):
-            cte = name[0]
+            case _ if before == ".":
+                pass  # a part of a name
+            case _ if expected and word not in BETWEEN | READS | CHANGES | END_OF_LIST:
+                name = name_at(tokens, at)
+                is_function = statement.leading not in BEFORE_COLUMNS and name and is_called(tokens, at, name)
+                if name and not is_function and (len(name) > 1 or name[0] not in statement.ctes):
+                    yield name
+                expected = False
+            case _ if word in READS | CHANGES and not (expected and word in BETWEEN):
+                expected = leads_to_relation(word, before, statement, reading_only=reading_only)
+                here.lists = (here.lists and word != "INTO") or (expected and word in READS)
+                statement.leading = word
+            case _ if word in END_OF_LIST:
+                here.lists = expected = False
+        here.selects |= word in {"SELECT", "DELETE"}
+        statement.words.add(word)
 
 
-def leads_to_relation(
-    word: str, before: str, tokens: Sequence[Token], at: int, *, here: Parenthesis, rights: bool, reading_only: bool
-) -> bool:
+def leads_to_relation(word: str, before: str, statement: Statement, *, reading_only: bool) -> bool:
     """Whether a relation follows a word that may stand before one."""
     if before in NO_RELATION.get(word, ()) or before not in ONLY_AFTER.get(word, {before}):
         return False
-    if word == "FROM":
-        return not (here.is_call and not here.selects) and not (reading_only and before == "DELETE")
-    if word == "USING":  # else columns follow, or a query
-        return at + 1 < len(tokens) and tokens[at + 1].token_type != TokenType.L_PAREN
-    if word == "ON":
-        return rights and not reading_only
+    if word in ONLY_WITH and not ONLY_WITH[word] & statement.words:
+        return False
+    here = statement.inside[-1]
+    if word == "FROM" and ((here.is_call and not here.selects) or (reading_only and before == "DELETE")):
+        return False
     return word in READS or not reading_only or word == "TABLE"
 
 
@@ -166,14 +202,15 @@ def word_of(token: Token) -> str:
 def name_at(tokens: Sequence[Token], at: int) -> tuple[str, ...] | None:
     """The parts of the name that begins at a token, if one does."""
     parts = []
-    for part, dot in zip(tokens[at::2], [*tokens[at + 1 :: 2], None], strict=False):
-        if part.token_type != TokenType.IDENTIFIER and not re.fullmatch(r"[^\W\d][\w$]*", part.text):
+    while at < len(tokens):
+        part = tokens[at]
+        is_quoted = part.token_type == TokenType.IDENTIFIER
+        if part.token_type in STRINGS or not (is_quoted or re.fullmatch(r"[^\W\d][\w$]*", part.text)):
             return None
-        if part.token_type in STRINGS:
-            return None
-        parts.append(part.text if part.token_type == TokenType.IDENTIFIER else part.text.lower())
-        if dot is None or dot.token_type != TokenType.DOT:
+        parts.append(part.text if is_quoted else part.text.lower())
+        if at + 1 == len(tokens) or tokens[at + 1].token_type != TokenType.DOT:
             break
+        at += 2
     return tuple(parts) or None
 
 
@@ -183,7 +220,16 @@ def is_called(tokens: Sequence[Token], at: int, name: tuple[str, ...]) -> bool:
     return after < len(tokens) and tokens[after].token_type == TokenType.L_PAREN
 
 
-def defines_cte(tokens: Sequence[Token], at: int) -> bool:
-    """Whether the word at a token is the name of a common table expression."""
-    words = [word_of(token) for token in tokens[at + 1 : at + 5]]
-    return words[:1] == ["AS"] and "(" in words and set(words[1 : words.index("(")]) <= {"NOT", "MATERIALIZED"}
+def cte_before(tokens: Sequence[Token], at: int) -> str:
+    """The name of the common table expression that begins with the parenthesis at a token, or ""."""
+    at -= 1
+    while at > 0 and word_of(tokens[at]) in {"NOT", "MATERIALIZED"}:
+        at -= 1
+    if at < 1 or word_of(tokens[at]) != "AS":
+        return ""
+    at -= 1
+    if tokens[at].token_type == TokenType.R_PAREN:  # its columns
+        while at > 0 and tokens[at].token_type != TokenType.L_PAREN:
+            at -= 1
+        at -= 1
+    return (name_at(tokens, at) or ("",))[-1]
