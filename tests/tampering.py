@@ -333,49 +333,40 @@ OF_KIND = {
 
 def one_too_many(facts: Facts) -> Iterator[Tampering]:
     """Things of each kind that are not ours, where they matter."""
-    for key in [key for key in facts if key.kind in {"table", "view"}]:
-        table = key.place
+    for key in facts:
         if key.kind == "table":
-            for command in ("ALL", "SELECT", "UPDATE", "DELETE"):
-                policy = f"CREATE POLICY extra ON {table} FOR {command} TO anon USING (true)"
-                yield Tampering(Key(table, "policy", "extra"), "", policy)
-            column = "version_num" if table == "alembic_version" else "id"
-            planted = "CREATE FUNCTION planted() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'"
-            for index in (
-                f"CREATE UNIQUE INDEX extra ON {table} ({column})",
-                f"CREATE INDEX extra ON {table} (({column}::text))",
-                f"{planted}; CREATE INDEX extra ON {table} ({column}) WHERE planted()",
-            ):
-                yield Tampering(Key(table, "index", "extra"), "", index)
-            statistics = f"CREATE STATISTICS extra ON ({column}::text) FROM {table}"
-            yield Tampering(Key(table, "statistics", "extra"), "", statistics)
-            for action in ("UPDATE CASCADE", *([] if table == "users" else ["DELETE CASCADE"])):
-                key_elsewhere = f"""
-                    CREATE TABLE theirs AS SELECT {column} FROM {table};
-                    ALTER TABLE theirs ADD PRIMARY KEY ({column});
-                    ALTER TABLE {table} ADD CONSTRAINT extra FOREIGN KEY ({column}) REFERENCES theirs ON {action}
-                """
-                yield Tampering(Key(table, "constraint", "extra"), "", key_elsewhere)
-            check = f"ALTER TABLE {table} ADD CONSTRAINT extra CHECK ({column} IS NOT NULL)"
-            yield Tampering(Key(table, "constraint", "extra"), "", check)
-            yield Tampering(Key(table, "column", "extra"), "", f"ALTER TABLE {table} ADD COLUMN extra text")
-            trigger = (
-                f"CREATE TRIGGER extra AFTER UPDATE ON {table} EXECUTE FUNCTION pg_catalog.tsvector_update_trigger()"
-            )
-            yield Tampering(Key(table, "trigger", "extra"), "", trigger)
-        rule = f"CREATE RULE extra AS ON DELETE TO {table} DO ALSO NOTHING"
-        yield Tampering(Key(table, "rule", "extra"), "", rule)
-        for privilege in PRIVILEGES:
-            for role in ("PUBLIC", *(() if (table, privilege) == ("alembic_version", "SELECT") else (STRANGER,))):
-                grant = f"GRANT {privilege} ON {table} TO {role}"
-                yield Tampering(Key(table, "rights of", role), "", grant)
-    for key in [key for key in facts if key.kind == "schema" and key.name != "public"]:
-        function = f"CREATE FUNCTION {key.name}.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1'"
-        yield Tampering(Key(f"{key.name}.extra()", "function"), "", function)
-        for kind, made in (
-            ("table", "TABLE {}.extra ()"),
-            ("view", "VIEW {}.extra AS SELECT 1"),
-            ("materialized view", "MATERIALIZED VIEW {}.extra AS SELECT 1"),
-            ("sequence", "SEQUENCE {}.extra"),
-        ):
-            yield Tampering(Key(f"{key.name}.extra", kind), "", f"CREATE {made.format(key.name)}")
+            yield from (Tampering(Key(key.place, kind, "extra"), "", made) for kind, made in extras(key.place))
+        if key.kind in {"table", "view"}:
+            rule = f"CREATE RULE extra AS ON DELETE TO {key.place} DO ALSO NOTHING"
+            yield Tampering(Key(key.place, "rule", "extra"), "", rule)
+            for privilege in PRIVILEGES:
+                # An auditor may be given to read the version table.
+                for role in ["PUBLIC"] + [STRANGER] * ((key.place, privilege) != ("alembic_version", "SELECT")):
+                    grant = f"GRANT {privilege} ON {key.place} TO {role}"
+                    yield Tampering(Key(key.place, "rights of", role), "", grant)
+        if key.kind == "schema" and key.name != "public":
+            function = f"CREATE FUNCTION {key.name}.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1'"
+            yield Tampering(Key(f"{key.name}.extra()", "function"), "", function)
+            for kind, made in (("table", "()"), ("view", "AS SELECT 1"), ("materialized view", "AS TABLE pg_am")):
+                yield Tampering(Key(f"{key.name}.extra", kind), "", f"CREATE {kind} {key.name}.extra {made}")
+            yield Tampering(Key(f"{key.name}.extra", "sequence"), "", f"CREATE SEQUENCE {key.name}.extra")
+
+
+def extras(table: str) -> Iterator[tuple[str, str]]:
+    """Kind and statement of each thing called extra that a table may get."""
+    column = "version_num" if table == "alembic_version" else "id"
+    for command in ("ALL", "SELECT", "UPDATE", "DELETE"):
+        yield "policy", f"CREATE POLICY extra ON {table} FOR {command} TO anon USING (true)"
+    yield "index", f"CREATE UNIQUE INDEX extra ON {table} ({column})"
+    yield "index", f"CREATE INDEX extra ON {table} (({column}::text))"
+    planted = "CREATE FUNCTION planted() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'"
+    yield "index", f"{planted}; CREATE INDEX extra ON {table} ({column}) WHERE planted()"
+    yield "statistics", f"CREATE STATISTICS extra ON ({column}::text) FROM {table}"
+    theirs = f"CREATE TABLE theirs AS SELECT {column} FROM {table}; ALTER TABLE theirs ADD PRIMARY KEY ({column})"
+    key_elsewhere = f"ALTER TABLE {table} ADD CONSTRAINT extra FOREIGN KEY ({column}) REFERENCES theirs"
+    yield "constraint", f"{theirs}; {key_elsewhere} ON UPDATE CASCADE"
+    if table != "users":  # whose key may lead to Supabase's auth.users
+        yield "constraint", f"{theirs}; {key_elsewhere} ON DELETE CASCADE"
+    yield "constraint", f"ALTER TABLE {table} ADD CONSTRAINT extra CHECK ({column} IS NOT NULL)"
+    yield "column", f"ALTER TABLE {table} ADD COLUMN extra text"
+    yield "trigger", f"CREATE TRIGGER extra AFTER UPDATE ON {table} EXECUTE FUNCTION tsvector_update_trigger()"
