@@ -1,4 +1,4 @@
-"""What `alembic check` finds beside changed facts: what opens ours, on every shape; and what is harmless, and no finding."""
+"""What `alembic check` finds beside changed facts: what opens ours, on every shape, and never what is harmless."""
 
 from collections.abc import Iterator
 
@@ -282,3 +282,12 @@ DEFINER = "CREATE FUNCTION own() RETURNS SETOF chatbots SECURITY DEFINER LANGUAG
 def test_what_opens_ours_is_a_finding_everywhere(shape: Connection, change: str, line: str) -> None:
     found = found_after(shape, change)
     assert any(each.startswith(line) for each in found), found
+
+
+def test_a_rule_is_blamed_and_not_what_reads_its_table(shape: Connection) -> None:
+    (found,) = found_after(
+        shape,
+        "CREATE TABLE inbox (x text); CREATE RULE own AS ON INSERT TO inbox DO INSTEAD SELECT name FROM chatbots",
+        "CREATE VIEW letters AS TABLE inbox; GRANT ALL ON letters TO anon",
+    )
+    assert found.startswith("rule own on public.inbox reads chatbots past row security")
