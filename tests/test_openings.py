@@ -7,7 +7,6 @@ from sqlalchemy import Connection, create_engine
 
 from app.catalog.comparison import compare
 from tests.conftest import Host
-from tests.people import missing_roles
 
 SHAPES = {"plain": "people", "supabase": "supabase", "adopted": "adopted"}  # templates, by shape
 
@@ -54,9 +53,11 @@ def test_an_untouched_database_passes(shape: Connection) -> None:
         pytest.param("CREATE VIEW own WITH (security_invoker) AS TABLE chatbots; GRANT ALL ON own TO anon", id="view"),
         pytest.param("CREATE TEMP VIEW own AS TABLE chatbots", id="temporary-view"),
         pytest.param("CREATE VIEW own AS SELECT 1; GRANT ALL ON own TO anon", id="view-of-nothing"),
-        pytest.param("CREATE ROLE newcomer LOGIN BYPASSRLS", id="role"),
-        pytest.param("CREATE ROLE newcomer LOGIN NOINHERIT IN ROLE anon, authenticated", id="login-role"),
-        pytest.param("CREATE ROLE newcomer; GRANT SELECT ON alembic_version TO newcomer", id="auditor"),
+        pytest.param("CREATE ROLE openings_newcomer LOGIN BYPASSRLS", id="role"),
+        pytest.param("CREATE ROLE openings_newcomer LOGIN NOINHERIT IN ROLE anon, authenticated", id="login-role"),
+        pytest.param(
+            "CREATE ROLE openings_newcomer; GRANT SELECT ON alembic_version TO openings_newcomer", id="auditor"
+        ),
         pytest.param(
             "CREATE FUNCTION own() RETURNS integer LANGUAGE sql SECURITY DEFINER AS"
             " 'SELECT 1 /* from chatbots, users */ -- join users'",
@@ -73,8 +74,8 @@ def test_an_untouched_database_passes(shape: Connection) -> None:
         ),
         pytest.param(
             "CREATE FUNCTION own() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT FROM public.chatbots';"
-            "REVOKE ALL ON FUNCTION own() FROM PUBLIC, anon, authenticated; CREATE ROLE newcomer;"
-            "GRANT EXECUTE ON FUNCTION own() TO newcomer",
+            "REVOKE ALL ON FUNCTION own() FROM PUBLIC, anon, authenticated; CREATE ROLE openings_newcomer;"
+            "GRANT EXECUTE ON FUNCTION own() TO openings_newcomer",
             id="definer-for-services",
         ),
         pytest.param(
@@ -273,7 +274,7 @@ DEFINER = "CREATE FUNCTION own() RETURNS SETOF chatbots SECURITY DEFINER LANGUAG
             id="default-privileges",
         ),
         pytest.param(
-            f"{missing_roles('newcomer NOLOGIN')}; ALTER FUNCTION chatbot_private.tenant_id() OWNER TO newcomer",
+            "CREATE ROLE openings_newcomer; ALTER FUNCTION chatbot_private.tenant_id() OWNER TO openings_newcomer",
             "function chatbot_private.tenant_id(): row security of users hides everybody from its owner",
             id="helper-that-sees-nobody",
         ),
