@@ -46,10 +46,8 @@ def look_before_upgrade() -> None:
     """Say whether `alembic upgrade head` would go through, and what it would do. Touches nothing."""
     from app.migration import preflight  # noqa: PLC0415 - Alembic takes its time, which the other verbs need not spend
 
-    try:
+    with errors_for_a_person():
         found = preflight.preflight()
-    except SetupError as error:
-        sys.exit(f"Error: {error}")
     for line in preflight.told(found):
         print(line)
     if found.obstacles:
@@ -61,23 +59,27 @@ def write_document() -> None:
     """Write app/SCHEMA_DOCUMENTATION.md anew: what the revisions make of an empty database, on a server of its own."""
     from app.catalog import regeneration  # noqa: PLC0415 - it needs the extra `embedded`, which the other verbs may not
 
-    try:
-        path = regeneration.write()
-    except SetupError as error:
-        sys.exit(f"Error: {error}")
-    print(f"Wrote {path}")
+    with errors_for_a_person():
+        print(f"Wrote {regeneration.write()}")
 
 
 @contextmanager
 def database_session() -> Iterator[Session]:
     """A session on the database; what a person can mend ends the command with a sentence."""
     try:
-        with database.announced_engine() as engine, Session(engine) as session:
+        with errors_for_a_person(), database.announced_engine() as engine, Session(engine) as session:
             yield session
     except ProgrammingError as error:
         if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
             raise
         sys.exit("Error: This database is not at the newest revision: run `alembic upgrade head` first.")
+
+
+@contextmanager
+def errors_for_a_person() -> Iterator[None]:
+    """End the command with the sentence of what a person has to put right."""
+    try:
+        yield
     except SetupError as error:
         sys.exit(f"Error: {error}")
 

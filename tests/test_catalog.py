@@ -3,20 +3,16 @@
 from pathlib import Path
 
 from psycopg import Connection
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL
 
 from app.catalog.document import DOCUMENT, parse, render
 from app.catalog.facts import Facts, Key, read
-from tests.tools import PROJECT, copy_of_project, run, url_of
+from tests.tools import PROJECT, copy_of_project, run, sqlalchemy_connection, url_of
 
 
 def document_of(url: URL) -> str:
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            return render(read(connection))
-    finally:
-        engine.dispose()
+    with sqlalchemy_connection(url) as connection:
+        return render(read(connection))
 
 
 def test_the_document_is_what_the_revisions_make(head: URL) -> None:

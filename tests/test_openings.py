@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, create_engine
+from pytest_postgresql.executors import NoopExecutor
+from sqlalchemy import Connection
 
 from app.catalog.comparison import compare
 from tests.conftest import Host
+from tests.tools import sqlalchemy_connection
 
 SHAPES = {"plain": "people", "supabase": "supabase", "adopted": "adopted"}  # templates, by shape
 
@@ -14,19 +16,15 @@ SHAPES = {"plain": "people", "supabase": "supabase", "adopted": "adopted"}  # te
 @pytest.fixture(params=SHAPES)
 def shape(request: pytest.FixtureRequest, host: Host) -> Iterator[Connection]:
     """To a database of each shape, shared by all: leave nothing of what you do."""
-    yield from connection_to(request, host, SHAPES[request.param])
+    template: NoopExecutor = request.getfixturevalue(f"{SHAPES[request.param]}_template")
+    with sqlalchemy_connection(host.url(template.template_dbname)) as connection:
+        yield connection
 
 
 @pytest.fixture
-def adopted(request: pytest.FixtureRequest, host: Host) -> Iterator[Connection]:
-    yield from connection_to(request, host, "adopted")
-
-
-def connection_to(request: pytest.FixtureRequest, host: Host, template: str) -> Iterator[Connection]:
-    engine = create_engine(host.url(request.getfixturevalue(f"{template}_template").template_dbname))
-    with engine.connect() as connection:
+def adopted(host: Host, adopted_template: NoopExecutor) -> Iterator[Connection]:
+    with sqlalchemy_connection(host.url(adopted_template.template_dbname)) as connection:
         yield connection
-    engine.dispose()
 
 
 def found_after(connection: Connection, *statements: str) -> list[str]:

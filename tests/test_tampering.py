@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 from pytest_postgresql.executors import NoopExecutor
-from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy import URL, Connection
 
 from app.catalog.comparison import compare
 from app.catalog.document import documented
 from app.catalog.facts import Key
 from tests.conftest import Host
 from tests.tampering import STRANGERS, Tampering, tamperings
+from tests.tools import sqlalchemy_connection
 
 EVERY = list(tamperings())
 PLACES = list(dict.fromkeys(each.key.place or each.key.kind for each in EVERY))
@@ -50,23 +51,18 @@ def is_judged_when_adopted(tampering: Tampering) -> bool:
     ) not in THEIRS_TO_DECIDE
 
 
-def connection_to(url: URL) -> Iterator[Connection]:
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(STRANGERS)
-        yield connection
-    engine.dispose()
-
-
 @pytest.fixture
 def fresh(head: URL) -> Iterator[Connection]:
-    yield from connection_to(head)
+    with sqlalchemy_connection(head) as connection:
+        connection.exec_driver_sql(STRANGERS)
+        yield connection
 
 
 @pytest.fixture
 def adopted(host: Host, adopted_template: NoopExecutor) -> Iterator[Connection]:
     """To a database shared by all: leave nothing of what you do."""
-    for connection in connection_to(host.url(adopted_template.template_dbname)):
+    with sqlalchemy_connection(host.url(adopted_template.template_dbname)) as connection:
+        connection.exec_driver_sql(STRANGERS)
         connection.exec_driver_sql("TRUNCATE tenants CASCADE")  # a constraint of other facts may not hold of its rows
         yield connection
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import psycopg
+import sqlalchemy
 from alembic.config import main as alembic_main
 from psycopg import ClientCursor, Connection, errors, sql
 from sqlalchemy import URL
@@ -67,6 +68,17 @@ def libpq_url(url: URL) -> str:
 def connect(url: URL) -> Connection:
     """A psycopg connection, in autocommit mode."""
     return psycopg.connect(libpq_url(url), autocommit=True)
+
+
+@contextmanager
+def sqlalchemy_connection(url: URL) -> Iterator[sqlalchemy.Connection]:
+    """A connection as the application's own code takes one, in a transaction that is rolled back."""
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def url_of(connection: Connection) -> URL:
