@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import suppress
-from logging.config import fileConfig
 from typing import Any
 
 from alembic import context
@@ -13,13 +12,14 @@ from app.database import announced_engine
 from app.errors import SetupError
 from app.migration.autogenerate import AUTOGENERATE
 from app.migration.run import Patience, run
+from app.migration.settings import set_up_logging
 from app.migration.steps import finish_step, guard_steps
 from app.migration.version_table import valid_version_table
 from app.models import Base
 
 config = context.config
-if config.config_file_name is not None:
-    fileConfig(config.config_file_name, disable_existing_loggers=False)
+if config.cmd_opts is not None:  # or it is called from Python, whose logging is the caller's
+    set_up_logging(config)
 
 
 def migrate(connection: Connection | None, version_table_schema: str | None, **script: Any) -> None:

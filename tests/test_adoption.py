@@ -10,6 +10,7 @@ from sqlalchemy import URL, Engine, event
 
 from app.embedded import Server
 from app.migration.preflight import preflight
+from app.migration.settings import configuration
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -349,7 +350,7 @@ def refused(url: URL, *reasons: str) -> None:
         for reason in reasons:
             assert re.search(f"^  - .*{reason}", told, re.MULTILINE | re.DOTALL), told
         with database_url(url):
-            found = preflight()
+            found = preflight(configuration())
         assert told.splitlines()[1:] == [f"  - {reason}: {remedy}" for reason, remedy in found.obstacles]
         assert (catalog(connection), rows(connection)) == (before, kept)
         assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
@@ -543,7 +544,7 @@ def test_a_cascade_does_not_pass_the_guard(empty: URL) -> None:
             GRANT SELECT ON users TO authenticated
         """)
         with database_url(empty):
-            warnings = preflight().steps[0].warnings
+            warnings = preflight(configuration()).steps[0].warnings
         assert any("Foreign key own_team of users follows public.teams, where anon, auth" in line for line in warnings)
         alembic(empty, "upgrade", "head")
         move = f"UPDATE teams SET tenant_id = '{GLOBEX}' WHERE tenant_id = '{ACME}'"

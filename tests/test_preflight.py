@@ -5,6 +5,7 @@ from psycopg import Connection
 from sqlalchemy import URL
 
 from app.migration.preflight import Preflight, preflight
+from app.migration.settings import configuration
 from tests.people import ACME, populate
 from tests.platforms import PLAIN, ROLES, SUPABASE, settle
 from tests.tools import alembic, catalog, connect, database_url, run
@@ -12,7 +13,7 @@ from tests.tools import alembic, catalog, connect, database_url, run
 
 def looked_at(url: URL) -> Preflight:
     with database_url(url):
-        return preflight()
+        return preflight(configuration())
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_what_does_not_fit_is_an_exit_code(empty: URL) -> None:
     with connect(empty) as connection:
         connection.execute(ROLES + ";" + PLAIN + "; ALTER TABLE users ADD COLUMN role text")
     said = run("app", "preflight", url=empty)
-    assert said.returncode == 1
+    assert said.returncode == 3
     assert "It does not fit:\n  - users has a column role of its own: rename it" in said.stdout
 
 

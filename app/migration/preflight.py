@@ -9,7 +9,6 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from alembic.config import Config
 from alembic.operations import Operations
@@ -21,12 +20,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from app.catalog.adoption import TABLES
-from app.errors import SetupError
+from app.migration.settings import revisions
 from app.migration.steps import stated, union
 from app.migration.version_table import half_done_step
 from app.migration.watching import SAFE_PATH
 
-SETTINGS = Path(__file__).resolve().parents[2] / "alembic.ini"
 BUILDS = re.compile(
     r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+)\s+ON public\.(\w+) \((.*?)\)(.*?);", re.S
 )
@@ -68,17 +66,16 @@ class Preflight:
     losses: list[str]
 
 
-def preflight() -> Preflight:
+def preflight(config: Config) -> Preflight:
     """Look at the database, in a read-only transaction.
+
+    Args:
+        config: Alembic's settings; see `app.migration.settings`.
 
     Raises:
         SetupError: it cannot be reached, or its version table is another project's.
     """
-    config = Config(str(SETTINGS))
-    if not SETTINGS.exists():
-        raise SetupError(f"There is no {SETTINGS}: run this in the project's own checkout, where the revisions are.")
-    script = ScriptDirectory.from_config(config)
-    config.config_file_name = None  # read by now; the environment would set up logging by it
+    script = revisions(config)
     found: list[Preflight] = []
 
     def look(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
@@ -96,8 +93,8 @@ def preflight() -> Preflight:
 def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Preflight:
     """Say what stands in the way of the revisions that are not there yet, and what they would do."""
     applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
-    revisions = list(reversed(list(script.walk_revisions())))
-    pending = [each for each in revisions if each.revision not in applied]
+    chain = list(reversed(list(script.walk_revisions())))
+    pending = [each for each in chain if each.revision not in applied]
     obstacles = union(stated(each, "OBSTACLES") for each in pending)
     return Preflight(
         situation(connection, heads, version_table),
@@ -105,7 +102,7 @@ def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
         [step(each, connection) for each in pending],
         [
             f"{each.revision}: {lost}"
-            for each in revisions
+            for each in chain
             if each.revision in applied
             for lost in answers(connection, each, "LOSSES")
         ],

@@ -1,0 +1,43 @@
+"""What the verbs share: a session on the database, errors as sentences, exit codes, Alembic's settings."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from psycopg.errors import UndefinedColumn, UndefinedTable
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
+
+from app import database
+from app.errors import SetupError
+
+FOUND = 3  # exit code of those that only look, when there is something to mend
+
+Settings = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Alembic's settings. Default: those of this package.")
+]
+Section = Annotated[str, typer.Option("--name", "-n", help="Their section, as `alembic --name` has it.")]
+
+
+@contextmanager
+def database_session() -> Iterator[Session]:
+    """A session on the database; what a person can mend ends the command with a sentence."""
+    try:
+        with errors_for_a_person(), database.announced_engine() as engine, Session(engine) as session:
+            yield session
+    except ProgrammingError as error:
+        if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
+            raise
+        sys.exit("Error: This database is not at the newest revision: run `alembic upgrade head` first.")
+
+
+@contextmanager
+def errors_for_a_person() -> Iterator[None]:
+    """End the command with the sentence of what a person has to put right."""
+    try:
+        yield
+    except SetupError as error:
+        sys.exit(f"Error: {error}")
