@@ -1,17 +1,32 @@
 """The guide's sample chatbots ("Seed Test Data"), and a demo tenant with people to try them as."""
 
+import json
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import exists, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Boolean, ColumnElement, cast, exists, literal, literal_column, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from app.errors import SetupError
 from app.models import Base, Chatbot, Tenant, User
+
+# Whether a person is made elsewhere first.
+IDS_OF_USERS_ARE_FOREIGN: ColumnElement[bool] = literal_column(
+    """EXISTS (
+        SELECT FROM pg_constraint
+        JOIN pg_attribute ON attrelid = conrelid AND attname = 'id' AND attnum = ANY (conkey)
+        WHERE conrelid = 'public.users'::regclass AND contype = 'f'
+    )""",
+    Boolean,
+)
 
 # Ids follow from what a row is, so that seeding again finds it, whatever it has been renamed to.
 NAMESPACE = UUID("6f1c2a0e-3d5b-4c87-9a41-0d8e7b52f9c6")
@@ -43,57 +58,67 @@ def seed(session: Session, tenant: str | None = None) -> Seeded:
     Raises:
         SetupError: there is no such tenant, or its name is not unique.
     """
-    added_people = 0
-    if tenant is None:
-        add(session, Tenant, {"id": DEMO_TENANT, "name": "Demo"})
-        home = session.get_one(Tenant, DEMO_TENANT)
-        if not ids_of_users_are_foreign(session):
-            added_people = sum(
-                add(session, User, {"id": uuid5(home.id, email), "tenant_id": home.id, "email": email, **person})
-                for email, person in DEMO_PEOPLE.items()
+    added = Counter[str]()
+    home = DEMO_TENANT if tenant is None else find_tenant(session, tenant).id
+    for statement in additions(home, demo=tenant is None):
+        added[statement.table.name] += len(session.execute(statement.returning(text("1"))).all())
+    return Seeded(session.get_one(Tenant, home), added["users"], added["chatbots"])
+
+
+def statements() -> list[str]:
+    """The same for the demo tenant as SQL text, one INSERT each."""
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    return [
+        str(
+            statement.compile(
+                dialect=dialect,
+                schema_translate_map={None: "public"},
+                render_schema_translate=True,
+                compile_kwargs={"literal_binds": True},
             )
-    else:
-        home = find_tenant(session, tenant)
-    creator = session.scalar(
+        )
+        for statement in additions(DEMO_TENANT, demo=True)
+    ]
+
+
+def additions(home: UUID, *, demo: bool) -> Iterator[Insert]:
+    """What inserts the samples into a tenant, and the tenant and its people if it is the demo."""
+    if demo:
+        yield addition(Tenant, {"id": home, "name": "Demo"})
+        for email, person in DEMO_PEOPLE.items():
+            identity = {"id": uuid5(home, email), "tenant_id": home, "email": email}
+            yield addition(User, identity | person, ~IDS_OF_USERS_ARE_FOREIGN)
+    creator = (
         select(User.id)
-        .where(User.tenant_id == home.id, User.role == "admin", User.is_active)
+        .where(User.tenant_id == home, User.role == "admin", User.is_active)
         .order_by(User.created_at, User.id)
         .limit(1)
+        .scalar_subquery()
     )
-    added_chatbots = 0
     for sample in samples():
-        namesake = select(exists().where(Chatbot.tenant_id == home.id, Chatbot.name == sample["name"]))
-        if not session.scalar(namesake):
-            identity = {"id": uuid5(home.id, sample["name"]), "tenant_id": home.id, "created_by": creator}
-            added_chatbots += add(session, Chatbot, identity | sample)
-    return Seeded(home, added_people, added_chatbots)
+        identity = {"id": uuid5(home, sample["name"]), "tenant_id": home, "created_by": creator}
+        namesake = exists().where(Chatbot.tenant_id == home, Chatbot.name == sample["name"])
+        yield addition(Chatbot, identity | sample, ~namesake)
+
+
+def addition(model: type[Base], values: dict[str, Any], *conditions: ColumnElement[bool]) -> Insert:
+    """What inserts a row, on conditions, unless its key, or another unique key of it, is there."""
+    row = select(*(as_sql(value, model.__table__.columns[name].type).label(name) for name, value in values.items()))
+    into = insert(model).from_select(list(values), row.where(*conditions), include_defaults=False)
+    return into.on_conflict_do_nothing()
+
+
+def as_sql(value: Any, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """A value as an expression that can be written out, too."""
+    if isinstance(value, dict):  # which SQLAlchemy binds, and does not write out
+        return cast(literal(json.dumps(value)), kind)
+    return value if isinstance(value, ColumnElement) else literal(value, kind)
 
 
 def samples() -> list[dict[str, Any]]:
     """The six sample chatbots, as values of `Chatbot`'s columns."""
     document = tomllib.loads(files("app").joinpath("samples.toml").read_text("utf-8"))
     return [{**sample, "system_prompt": sample["system_prompt"].strip()} for sample in document["chatbots"]]
-
-
-def add(session: Session, model: type[Base], values: dict[str, Any]) -> int:
-    """Insert a row unless its key, or another unique key of it, is there; 1 if it was inserted, else 0."""
-    statement = insert(model).values(values).on_conflict_do_nothing().returning(text("1"))
-    return len(session.execute(statement).all())
-
-
-def ids_of_users_are_foreign(session: Session) -> bool:
-    """Whether users.id references another table, so that a person is made there."""
-    return bool(
-        session.scalar(
-            text("""
-                SELECT EXISTS (
-                    SELECT FROM pg_constraint
-                    JOIN pg_attribute ON attrelid = conrelid AND attname = 'id' AND attnum = ANY (conkey)
-                    WHERE conrelid = 'public.users'::regclass AND contype = 'f'
-                )
-            """)
-        )
-    )
 
 
 def find_tenant(session: Session, id_or_name: str) -> Tenant:

@@ -4,14 +4,12 @@ The judgement is the one that `alembic upgrade` makes, by the queries that each 
 step does and locks is its docstring; the indexes and constraints are those of its SQL.
 """
 
-import io
 import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from alembic.config import Config
-from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
@@ -20,8 +18,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from app.catalog.adoption import TABLES
+from app.migration.blocks import stated, union
+from app.migration.scripts import described, statements
 from app.migration.settings import revisions
-from app.migration.steps import stated, union
 from app.migration.version_table import half_done_step
 from app.migration.watching import SAFE_PATH
 
@@ -136,23 +135,12 @@ def answers(connection: Connection, revision: Script, name: str) -> list[str]:
 
 def step(revision: Script, connection: Connection) -> Step:
     """What one revision would do."""
-    document = " ".join((revision.module.__doc__ or "").split())
-    title, what, locks, downgrade = re.split(r" (?:What|Locks|Downgrade): ", document + " ", maxsplit=3)
-    sql = statements(revision)
+    sql = "; ".join(statements(revision.module.upgrade)) + ";"
     work = [f"checks {count(connection, relation)} of {relation} ({name})" for relation, name in VALIDATES.findall(sql)]
     for index, relation, columns, predicate in BUILDS.findall(sql):
         work.append(f"builds {index}, {size(connection, relation, columns, predicate)}")
     warnings = answers(connection, revision, "WARNINGS")
-    return Step(revision.revision, title, what, locks, downgrade.strip(), work, warnings)
-
-
-def statements(revision: Script) -> str:
-    """The SQL of an upgrade, as a script would have it."""
-    script = io.StringIO()
-    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": script})
-    with Operations.context(context):
-        revision.module.upgrade()
-    return script.getvalue()
+    return Step(revision.revision, *described(revision), work, warnings)
 
 
 def count(connection: Connection, relation: str) -> str:

@@ -1,7 +1,7 @@
 """The steps of a run: judged before anything changes, noted while they are half done, told and timed.
 
-A revision may state, beside upgrade() and downgrade(), four queries. They are asked here, in a script (`--sql`) as
-well as online, and by `python -m app preflight`:
+A revision may state, beside upgrade() and downgrade(), four queries. They are asked here, in a script as well as
+online, and by `python -m app preflight`:
 
 - OBSTACLES: what stands in the way of its upgrade, a row each: reason, remedy. Objects that an interrupted run of the
   revision left are none.
@@ -10,20 +10,31 @@ well as online, and by `python -m app preflight`:
 - LOSSES: what its downgrade loses, a row each; nothing if that is nothing.
 """
 
+import functools
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import Script
 
-from app.errors import SetupError
-from app.migration.run import NO_TIMEOUTS, SESSION_SETTINGS, Patience
-from app.migration.version_table import half_done_step, note_step, refuse_another_projects, secure_version_table
+from app.migration.blocks import do, no_obstacles, stated_in_the_way, union, warnings
+from app.migration.run import NO_TIMEOUTS
+from app.migration.scripts import (
+    REVISION,
+    SETTINGS,
+    begins_at,
+    chain,
+    comes_before,
+    command_of,
+    ends_at,
+    fits,
+    is_due,
+    require_a_place,
+)
+from app.migration.version_table import note_step, require_ours, secure_version_table
 
 log = logging.getLogger("alembic")
-LOCK_TIMEOUTS = dict.fromkeys(["lock_timeout", "chatbots.lock_timeout"], Patience.lock_timeout)  # of a script
 
 
 def guard_steps(context: MigrationContext) -> None:
@@ -35,69 +46,80 @@ def guard_steps(context: MigrationContext) -> None:
     after a crash is the note of a step that has committed some of its parts.
 
     Raises, when the steps run:
-        SetupError: the version table is another project's, or another step is half done.
-        sqlalchemy.exc.DBAPIError: the database does not fit; the message lists each reason with its remedy.
+        sqlalchemy.exc.DBAPIError: the version table is another project's, another step is half done, or the database
+            does not fit; the message lists each reason with its remedy.
     """
     steps = context._migrations_fn
     if steps is None:
         return
 
     def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:  # also of a stamp's steps
-        if context.as_sql:
-            begin_script(context)
-        else:
-            refuse_another_projects(context, heads)
+        assert context.script is not None  # noqa: S101 - the environment's
+        revisions = chain(context.script)
+        if not context.as_sql:  # before Alembic looks for the revisions that it names
+            context.execute(do(require_ours(context.version_table, revisions, None)))
         todo = list(steps(heads, context))
-        revisions = [step for step in todo if isinstance(step, RevisionStep)]
-        for step in revisions[:1]:
-            refuse_beside_half_done(context, step)
-        require_no_obstacles(context, revisions, "Nothing was changed")
+        judged = [step for step in todo if isinstance(step, RevisionStep)]
+        if judged:
+            (begin_script if context.as_sql else begin_run)(context, revisions, judged)
         for step in todo:
             begun = time.monotonic()
             if isinstance(step, RevisionStep):
-                begin_step(context, step)
+                step.migration_fn = beginning(context, step)
+                if context.as_sql:
+                    in_script(context, f"SELECT {is_due(begins_at(step))} AS chatbots_due \\gset", "\\if :chatbots_due")
             yield step  # the next is asked for when this one is committed
+            if context.as_sql and isinstance(step, RevisionStep):
+                in_script(context, f"SET {REVISION} TO '{ends_at(step)}';", "\\endif")
             log.info("Done in %.1f s", time.monotonic() - begun)
 
     context._migrations_fn = guarded
 
 
-def begin_script(context: MigrationContext) -> None:
-    """Have a script stop at the first error, in psql, and run with a run's own settings."""
-    context.impl.static_output("\\set ON_ERROR_STOP on\n")
-    for name, value in (SESSION_SETTINGS | LOCK_TIMEOUTS).items():
+def begin_run(context: MigrationContext, revisions: list[str], steps: list[RevisionStep]) -> None:
+    """See that no other step is half done, and that nothing stands in the way of any step."""
+    finishes = {begins_at(steps[0]): command_of(steps[0])}
+    execute_block(context, require_ours(context.version_table, revisions, finishes))
+    execute_block(context, no_obstacles(union(map(stated_in_the_way, steps)), "Nothing was changed"))
+
+
+def begin_script(context: MigrationContext, revisions: list[str], steps: list[RevisionStep]) -> None:
+    """Have a script stop at the first error, in psql, run with a run's own settings, and see where the database is."""
+    in_script(context, "\\set ON_ERROR_STOP on")
+    for name, value in SETTINGS.items():
         context.execute(f"SET {name} TO {value if name == 'search_path' else repr(value)}")
     context.execute(f"DO $$ BEGIN PERFORM * FROM ({NO_TIMEOUTS}) AS reset; END $$")
+    begin = begins_at(steps[0])
+    command = "alembic upgrade {}:{} --sql" if steps[0].is_upgrade else "alembic downgrade {}:{} --sql"
+    first = comes_before(steps, revisions, lambda place: f"the script of `{command.format(place, begin)}`")
+    execute_block(context, require_a_place(context.version_table, revisions, steps, first, for_the_session=True))
+    execute_block(context, fits(steps))
 
 
-def command_of(step: RevisionStep) -> str:
-    """What a person types for this step alone."""
-    (target,) = step.to_revisions_no_deps or ("base",)
-    return f"alembic {'upgrade' if step.is_upgrade else 'downgrade'} {target}"
+def in_script(context: MigrationContext, *lines: str) -> None:
+    """Write what is psql's own, and no statement."""
+    context.impl.static_output("\n".join(lines))
 
 
-def refuse_beside_half_done(context: MigrationContext, step: RevisionStep) -> None:
-    """See that no other step than this one is half done; in a script, nobody can know."""
-    if context.as_sql:
-        return
-    assert context.connection is not None  # noqa: S101 - not offline
-    half_done = half_done_step(context.connection, context.version_table)
-    if half_done is not None and half_done != command_of(step):
-        raise SetupError(
-            f"A step was interrupted half-way: run `{half_done}`, which finishes it, before anything else."
-        )
+def execute_block(context: MigrationContext, block: str | None) -> None:
+    """Run a block of PL/pgSQL, if there is one."""
+    if block is not None:
+        context.execute(do(block))
 
 
-def begin_step(context: MigrationContext, step: RevisionStep) -> None:
-    """Judge and note a step that begins, in the transaction that its first statements will share."""
-    revision = step.revision
-    require_no_obstacles(context, [step], f"Stopped before revision {revision.revision}")
-    if step.is_upgrade:
-        tell(context, stated(revision, "WARNINGS"), "%")
-    else:
-        tell(context, stated(revision, "LOSSES"), f"Downgrading {revision.revision} drops %.")
-    if not context.as_sql:
+def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., Any]:
+    """A step's function that judges and notes it before, in the transaction that its first statements share."""
+    work = step.migration_fn
+
+    @functools.wraps(work)  # Alembic tells its name
+    def begin(**arguments: Any) -> None:
+        outcome = f"Stopped before revision {step.revision.revision}"
+        execute_block(context, no_obstacles(union([stated_in_the_way(step)]), outcome))
+        execute_block(context, warnings(step))
         context.execute(note_step(context.version_table, command_of(step)))
+        work(**arguments)
+
+    return begin
 
 
 def finish_step(context: MigrationContext, heads: Collection[str]) -> None:
@@ -107,61 +129,14 @@ def finish_step(context: MigrationContext, heads: Collection[str]) -> None:
         context: of the run.
         heads: the revisions that the database is at with this step; where there is none, the version table goes.
     """
-    if heads:
-        context.execute(note_step(context.version_table, None))
-        context.execute(secure_version_table(context.version_table))
+    for statement in finishing(context.version_table, at_base=not heads):
+        context.execute(statement)
+
+
+def finishing(version_table: str, *, at_base: bool = False) -> list[str]:
+    """The statements that a step ends with."""
+    if at_base:
+        last = [f"DROP TABLE public.{version_table}"]
     else:
-        context.execute(f"DROP TABLE public.{context.version_table}")
-    context.execute("NOTIFY pgrst, 'reload schema'")
-
-
-def stated(revision: Script, name: str) -> str | None:
-    """One of the queries that a revision states, if it does."""
-    query: str | None = getattr(revision.module, name, None)
-    return query
-
-
-def union(queries: Iterable[str | None]) -> str | None:
-    """One query for the rows of several, of reason and remedy, in their order."""
-    selects = [f"SELECT * FROM ({query}) AS stated (reason, remedy)" for query in queries if query is not None]
-    return " UNION ALL ".join(selects) or None
-
-
-def require_no_obstacles(context: MigrationContext, steps: Iterable[RevisionStep], outcome: str) -> None:
-    """Raise, in the database, unless nothing stands in the way of the steps."""
-    query = union(stated(step.revision, "OBSTACLES" if step.is_upgrade else "DEPENDENTS") for step in steps)
-    if query is not None:
-        context.execute(f"""
-            DO $obstacles$
-            DECLARE
-                obstacles text;
-            BEGIN
-                SELECT string_agg(format(E'\\n  - %s: %s', reason, remedy), '') INTO obstacles
-                FROM ({query}) AS obstacle;
-                IF obstacles IS NOT NULL THEN
-                    RAISE EXCEPTION '{outcome}, because this database does not fit:%', obstacles
-                        USING ERRCODE = 'object_not_in_prerequisite_state';
-                END IF;
-            END
-            $obstacles$
-        """)
-
-
-def tell(context: MigrationContext, query: str | None, message: str) -> None:
-    """Raise a warning, in the database, for each row of a query; in the message, % stands for the row."""
-    if query is not None:
-        # What is gone was told by the run that dropped it and was interrupted afterwards; what the role may not read
-        # (an adopted platform's tenants, perhaps) is not its own, and no step of its drops it.
-        context.execute(f"""
-            DO $told$
-            DECLARE
-                told text;
-            BEGIN
-                FOR told IN {query} LOOP
-                    RAISE WARNING '{message}', told;
-                END LOOP;
-            EXCEPTION
-                WHEN undefined_table OR undefined_column OR insufficient_privilege THEN NULL;
-            END
-            $told$
-        """)
+        last = [note_step(version_table, None), do(secure_version_table(version_table))]
+    return [*last, "NOTIFY pgrst, 'reload schema'"]

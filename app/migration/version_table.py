@@ -1,18 +1,18 @@
-"""The table that records the revision: its name, whose it is, what is half done, and who may read it."""
+"""The table that records the revision: its name, whose it is, what is half done, and who may read it.
 
+What is SQL here is a block of PL/pgSQL, for `app.migration.blocks.do` or to stand inside another block.
+"""
+
+import json
 import re
+from collections.abc import Mapping, Sequence
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from app.errors import SetupError
+from app.migration.blocks import array
 
-WHOSE = text("""
-    SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text AS is_new,
-        relowner = nspowner AS has_our_owner
-    FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
-    WHERE pg_class.oid = to_regclass(:name)
-""")
+BASE = "base"  # what Alembic calls the database before the first revision
 
 
 def valid_version_table(name: str) -> str:
@@ -26,29 +26,60 @@ def valid_version_table(name: str) -> str:
     return name
 
 
-def refuse_another_projects(context: MigrationContext, heads: tuple[str, ...]) -> None:
-    """See that the version table is ours: another project may use one of the same name, or somebody plant one.
+def require_ours(version_table: str, chain: Sequence[str], finishes: Mapping[str, str] | None, then: str = "") -> str:
+    """The block that raises unless the version table is ours and no other step is half done.
 
-    Its ids may look like ours, too; but wherever a revision of ours stands, so does the schema of our helpers, whose
-    owner owns the table. An empty one is ours only if this run has just made it.
+    Another project may use a table of that name, or somebody plant one. Its ids may look like ours, too; but wherever a
+    revision of ours stands, so does the schema of our helpers, whose owner owns the table. An empty one is ours only if
+    this transaction has just made it.
 
-    Raises:
-        SetupError: it is not.
+    Args:
+        version_table: its name.
+        chain: all revisions, the oldest first.
+        finishes: for each revision that a step would begin at, that step's command, which may go on from there; None
+            if half a step does not matter.
+        then: statements that follow, in which the variable `here` is the revision, or "base".
     """
-    assert context.connection is not None and context.script is not None  # noqa: S101, PT018 - not offline
-    found = context.connection.execute(WHOSE, {"name": f"public.{context.version_table}"}).one_or_none()
-    known = {script.revision for script in context.script.walk_revisions()}
-    if found is None or found.is_new or (heads and found.has_our_owner and known.issuperset(heads)):
-        return
-    what = (
-        f"holds revision {', '.join(heads)} of another project (or of a newer version of this package)"
-        if heads
-        else "is there already, empty and of somebody else's making"
-    )
-    raise SetupError(
-        f"Table {context.version_table} {what}: give this package a version_table of its own in alembic.ini."
-        " Nothing was changed."
-    )
+    return f"""
+        DECLARE
+            here text := '{BASE}';
+            note text;
+            is_new boolean := true;
+            is_ours boolean;
+        BEGIN
+            IF to_regclass('public.{version_table}') IS NOT NULL THEN
+                SELECT coalesce(string_agg(version_num, ', '), '{BASE}') INTO here FROM public.{version_table};
+                SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text,
+                    here = ANY ({array(chain)}) AND relowner = nspowner,
+                    obj_description(pg_class.oid, 'pg_class')
+                INTO is_new, is_ours, note
+                FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
+                WHERE pg_class.oid = 'public.{version_table}'::regclass;
+                IF is_new IS NOT TRUE AND is_ours IS NOT TRUE THEN
+                    RAISE EXCEPTION 'Table {version_table} %: give this package a version_table of its own in'
+                        ' alembic.ini. Nothing was changed.', CASE here
+                        WHEN '{BASE}' THEN 'is there already, empty and of somebody else''s making'
+                        ELSE 'holds revision ' || here || ' of another project (or of a newer version of this package)'
+                        END
+                        USING ERRCODE = 'object_not_in_prerequisite_state';
+                END IF;
+            END IF;{"" if finishes is None else refuse_half_done(finishes)}{then}
+        END"""
+
+
+def refuse_half_done(finishes: Mapping[str, str]) -> str:
+    """The statements that raise if a step is half done, and it is not the one that would begin at `here`."""
+    return f"""
+            IF note ~ '^alembic (upgrade|downgrade) \\w+$' AND note <> coalesce({chosen(finishes)}, '') THEN
+                RAISE EXCEPTION 'A step was interrupted half-way: run `%`, which finishes it, before anything else.',
+                    note
+                    USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;"""
+
+
+def chosen(values: Mapping[str, str]) -> str:
+    """The value for the revision `here`, or NULL, as SQL."""
+    return f"'{json.dumps(values)}'::jsonb ->> here"
 
 
 def half_done_step(connection: Connection, version_table: str) -> str | None:
@@ -65,28 +96,24 @@ def note_step(version_table: str, command: str | None) -> str:
 
 
 def secure_version_table(name: str) -> str:
-    """The SQL that keeps clients off the version table, which lies in public beside the tables they use.
+    """The block that keeps clients off the version table, which lies in public beside the tables they use.
 
     Row security is on; whoever is granted SELECT, such as an auditor who runs `alembic check`, may read it. Default
     privileges that opened it to others (Supabase's do) are taken back, once: later grants stay.
     """
     return f"""
-        DO $$
         DECLARE
             grantee text;
         BEGIN
-            IF (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'public.{name}'::regclass) THEN
-                RETURN;
+            IF NOT (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'public.{name}'::regclass) THEN
+                FOR grantee IN
+                    SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                    FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl) AS acl
+                    WHERE pg_class.oid = 'public.{name}'::regclass AND acl.grantee <> relowner
+                LOOP
+                    EXECUTE format('REVOKE ALL ON TABLE public.{name} FROM %s', grantee);
+                END LOOP;
+                ALTER TABLE public.{name} ENABLE ROW LEVEL SECURITY;
+                CREATE POLICY "Auditors can view the schema revision" ON public.{name} FOR SELECT USING (true);
             END IF;
-            FOR grantee IN
-                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-                FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl) AS acl
-                WHERE pg_class.oid = 'public.{name}'::regclass AND acl.grantee <> relowner
-            LOOP
-                EXECUTE format('REVOKE ALL ON TABLE public.{name} FROM %s', grantee);
-            END LOOP;
-            ALTER TABLE public.{name} ENABLE ROW LEVEL SECURITY;
-            CREATE POLICY "Auditors can view the schema revision" ON public.{name} FOR SELECT USING (true);
-        END
-        $$
-    """
+        END"""

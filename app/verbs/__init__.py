@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from app.verbs import document, preflight, seed
+from app.verbs import document, preflight, seed, sql
 
 verbs = typer.Typer(
     help="Run a chatbot platform's database. It is the one in DATABASE_URL, or the embedded PostgreSQL.",
@@ -22,5 +22,6 @@ def add(verb: Any, *, name: str, example: str) -> None:
 
 
 add(preflight.preflight, name="preflight", example="DATABASE_URL=postgresql://... python -m app preflight")
+add(sql.sql, name="sql", example="python -m app sql migrations")
 add(seed.seed, name="seed", example="python -m app seed --tenant Acme")
 add(document.document, name="document", example="python -m app document")

@@ -1,0 +1,212 @@
+"""The guide's SQL files, for those who have psql or an SQL editor alone: `python -m app sql`.
+
+Each is one block of PL/pgSQL, so one statement: all of it happens or nothing, also where psql goes on after an error,
+and an SQL editor may wrap it in a transaction of its own. So nothing in it is done CONCURRENTLY.
+"""
+
+import importlib.metadata
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy.schema import CreateTable
+
+from app import seed
+from app.errors import SetupError
+from app.migration.blocks import warnings
+from app.migration.scripts import (
+    REVISION,
+    SETTINGS,
+    begins_at,
+    chain,
+    comes_before,
+    command_of,
+    described,
+    ends_at,
+    fits,
+    is_due,
+    require_a_place,
+    statements,
+)
+from app.migration.settings import FIRST, revisions
+from app.migration.steps import finishing
+from app.migration.version_table import BASE, valid_version_table
+
+PACKAGE = "chatbot-platform-schema"
+APPLY, ROLL_BACK, SEED = "apply_multi_agent_migrations", "rollback_multi_agent_migrations", "seed_chatbots_data"
+ROLLBACKS = {  # the guide's names; those of later revisions follow from the revision's own
+    "007": "rollback_007_chatbots",
+    "008": "rollback_008_users_role",
+    "009": "rollback_009_conversations_chatbot",
+    "010": "rollback_010_feedback_notes",
+}
+
+
+def write(directory: Path, config: Config, *, force: bool = False) -> list[Path]:
+    """Write the guide's files, all or none.
+
+    Args:
+        directory: made if missing.
+        config: Alembic's settings; see `app.migration.settings`.
+        force: whether to overwrite files that differ.
+
+    Returns:
+        The files that were not there with the same content.
+
+    Raises:
+        SetupError: a file differs, or the directory cannot be written.
+    """
+    wanted = {directory / f"{name}.sql": text for name, text in files(config).items()}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        differing = [path for path, text in wanted.items() if path.exists() and path.read_bytes() != text.encode()]
+        if differing and not force:
+            names = ", ".join(path.name for path in differing)
+            raise SetupError(f"{directory} has other contents in {names}: move them, or overwrite them with --force.")
+        written = [path for path in wanted if not path.exists() or path in differing]
+        for path in written:
+            fresh = path.with_name(f".{path.name}.new")
+            fresh.write_bytes(wanted[path].encode())
+            fresh.replace(path)
+    except OSError as error:
+        raise SetupError(f"Cannot write {error.filename} ({error.strerror}): name another directory.") from error
+    return written
+
+
+def files(config: Config) -> dict[str, str]:
+    """The guide's files by their names without .sql."""
+    script = revisions(config)
+    made = Files(script, valid_version_table(config.get_main_option("version_table", "alembic_version")))
+    found = {file_of(step): made.of_step(step) for step in made.upgrades}
+    found |= {file_of(step): made.of_step(step) for step in made.rollbacks}
+    found[APPLY] = made.of_steps(made.upgrades, [f"Upgrade to revision {made.revisions[-1]}, from wherever it is."])
+    found[ROLL_BACK] = made.of_steps(made.rollbacks, [f"Go back to revision {FIRST}: the guide's full rollback."])
+    found[SEED] = made.of_samples()
+    return found
+
+
+def file_of(step: RevisionStep) -> str:
+    """The name of the file of one step."""
+    revision = step.revision
+    stem = Path(revision.path).stem
+    return stem if step.is_upgrade else ROLLBACKS.get(revision.revision, f"rollback_{stem}")
+
+
+class Files:
+    """What the files are made of.
+
+    Args:
+        script: the revisions.
+        version_table: its name.
+    """
+
+    def __init__(self, script: ScriptDirectory, version_table: str) -> None:
+        """Find the steps."""
+        self.revisions = chain(script)
+        self.version_table = version_table
+        all_of_them = [script.get_revision(each) for each in self.revisions]
+        self.upgrades = [RevisionStep(script.revision_map, each, True) for each in all_of_them]
+        self.rollbacks = [RevisionStep(script.revision_map, each, False) for each in reversed(all_of_them[1:])]
+
+    def of_step(self, step: RevisionStep) -> str:
+        """The file of one step."""
+        revision = step.revision
+        about = described(revision)
+        if step.is_upgrade:
+            paragraphs = [about.title, f"What: {about.what}", f"Locks: {about.locks}", f"Rollback: {about.downgrade}"]
+        else:
+            paragraphs = [f"Take back revision {revision.revision}. {about.title}", f"Rollback: {about.downgrade}"]
+        return self.of_steps([step], paragraphs)
+
+    def of_steps(self, steps: Sequence[RevisionStep], paragraphs: list[str]) -> str:
+        """The file of some steps, which runs those of them that the database lacks."""
+        all_of_them = {begins_at(step): step for step in (self.upgrades if steps[0].is_upgrade else self.rollbacks)}
+        first = comes_before(steps, self.revisions, lambda place: f"{file_of(all_of_them[place])}.sql")
+        live = (
+            f"On a database in use, prefer `{command_of(steps[-1])}`: it goes in short transactions and builds indexes"
+            " beside readers and writers. This keeps each lock to its end, and gives up where it would wait for one."
+        )
+        place = require_a_place(self.version_table, self.revisions, steps, first)
+        return file([*paragraphs, live], [place, fits(steps), *map(self.block_of, steps)])
+
+    def of_samples(self) -> str:
+        """The file of the sample chatbots."""
+        first = dict.fromkeys([BASE, *self.revisions[:-1]], f"{APPLY}.sql")
+        place = require_a_place(self.version_table, self.revisions, [], first)
+        title = (
+            "Add the six sample chatbots, in a demo tenant with an admin and two members, like `python -m app seed`."
+        )
+        return file([title], [place, *seed.statements()])
+
+    def block_of(self, step: RevisionStep) -> str:
+        """The statements of a step, which run if the database is where it begins."""
+        parts = [warnings(step)]
+        if begins_at(step) == BASE:
+            parts.append(self.create_version_table())
+        parts += map(in_one_transaction, statements(step.migration_fn))
+        if begins_at(step) == BASE:
+            parts.append(f"INSERT INTO public.{self.version_table} VALUES ('{ends_at(step)}')")
+        else:
+            parts.append(f"UPDATE public.{self.version_table} SET version_num = '{ends_at(step)}'")
+        parts += [*finishing(self.version_table), f"SET LOCAL {REVISION} TO '{ends_at(step)}'"]
+        body = joined(parts)
+        return f"\n    IF {is_due(begins_at(step))} THEN  -- {step.revision.doc}\n\n{body}\n\n    END IF"
+
+    def create_version_table(self) -> str:
+        """The statement that makes the version table as Alembic makes it."""
+        context = MigrationContext.configure(
+            dialect_name="postgresql",
+            opts={"as_sql": True, "version_table": self.version_table, "version_table_schema": "public"},
+        )
+        return str(CreateTable(context._version).compile(dialect=context.dialect)).strip()
+
+
+def in_one_transaction(statement: str) -> str | None:
+    """A revision's statement for a transaction that it shares with all others; None if there it has nothing to do."""
+    if re.match(r"SET lock_timeout|SELECT set_config\('lock_timeout'", statement):  # around what goes CONCURRENTLY
+        return None
+    return re.sub(r"\bINDEX CONCURRENTLY\b", "INDEX", statement)
+
+
+def file(paragraphs: Iterable[str], blocks: Iterable[str | None]) -> str:
+    """A file: what it does as a comment, and one statement that does it."""
+    usage = (
+        f"Written by `python -m app sql` of chatbot-platform-schema {importlib.metadata.version(PACKAGE)}: edit the"
+        " revisions, not this. For psql -v ON_ERROR_STOP=1 -f, or an SQL editor, as the role that owns the platform's"
+        " tables. One transaction: all of it or nothing; run again, it changes nothing."
+    )
+    comment = "\n--\n".join(
+        textwrap.fill(each, 116, initial_indent="-- ", subsequent_indent="-- ", break_on_hyphens=False)
+        for each in [*paragraphs, usage]
+    )
+    settings = {**SETTINGS, "client_min_messages": "warning"}
+    return f"""{comment}
+
+DO $chatbots$
+DECLARE
+    chatbots_settings CONSTANT jsonb := '{json.dumps(settings)}';
+    chatbots_before CONSTANT jsonb := (
+        SELECT pg_catalog.jsonb_object_agg(key, pg_catalog.current_setting(key, true))
+        FROM pg_catalog.jsonb_object_keys(chatbots_settings) AS key
+    );
+BEGIN
+    PERFORM pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text(chatbots_settings);
+
+{joined(blocks)}
+
+    RAISE INFO 'This database is at revision %.', current_setting('{REVISION}');
+    PERFORM pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text(chatbots_before);
+END
+$chatbots$;
+"""
+
+
+def joined(parts: Iterable[str | None]) -> str:
+    """Statements and blocks one after another, as far to the right as the lines that follow each one's first."""
+    lines = (part.strip("\n") if part.startswith("\n") else f"        {part}" for part in parts if part)
+    return "\n\n".join(f"{each};" for each in lines)

@@ -1,0 +1,25 @@
+"""`python -m app sql`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.verbs.shared import Section, Settings, errors_for_a_person
+
+
+def sql(
+    directory: Annotated[Path, typer.Argument(help="Where to; made if missing.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that differ.")] = False,
+    config: Settings = None,
+    name: Section = "alembic",
+) -> None:
+    """Write the guide's SQL files, for psql or an SQL editor. Needs no database."""
+    from app.migration import files, settings  # noqa: PLC0415 - Alembic takes its time, which other verbs need not
+
+    with errors_for_a_person():
+        written = files.write(directory, settings.configuration(config, name), force=force)
+    for path in written:
+        print(f"Wrote {path}")
+    if not written:
+        print(f"All files are in {directory} already.")
