@@ -86,7 +86,7 @@ def additions(home: UUID, *, demo: bool) -> Iterator[Insert]:
     if demo:
         yield addition(Tenant, {"id": home, "name": "Demo"})
         for email, person in DEMO_PEOPLE.items():
-            identity = {"id": uuid5(home, email), "tenant_id": home, "email": email}
+            identity = {"id": uuid5(home, email), "tenant_id": home, "email": email, "is_active": True}
             yield addition(User, identity | person, ~IDS_OF_USERS_ARE_FOREIGN)
     creator = (
         select(User.id)

@@ -1,6 +1,5 @@
 """Each revision, up, down and up again, with rows in every table."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,7 @@ from sqlalchemy import URL
 
 from app.embedded import Server
 from tests.people import ACME, ACME_MEMBER, ADMIN, ANONYMOUS, MEMBER, SERVICE, populate
-from tests.platforms import PLAIN, settle
-from tests.tools import alembic, attempt, catalog, connect, copy_of_project, dump, libpq_url, rows, run, url_of
+from tests.tools import alembic, attempt, catalog, connect, copy_of_project, dump, rows, run, url_of
 
 STEPS = [("base", "006"), ("006", "007"), ("007", "008"), ("008", "009"), ("009", "010")]
 
@@ -209,42 +207,6 @@ def test_a_finished_step_tells_postgrest(empty: URL) -> None:
         alembic(empty, "upgrade", "006")
         told = list(connection.notifies(timeout=5, stop_after=1))
         assert [notify.payload for notify in told] == ["reload schema"]
-
-
-def test_offline_script_makes_the_same_schema(server: Server, empty: URL, head: URL, tmp_path: Path) -> None:
-    """Also as --sql: the script runs in psql, from base and back."""
-    for command, revisions in (("upgrade", "base:head"), ("downgrade", "head:base")):
-        script = run("alembic", command, revisions, "--sql")
-        assert script.returncode == 0, script.stderr
-        (tmp_path / "script.sql").write_text(script.stdout)
-        psql = [
-            str(server.binaries / "psql"),
-            "-qX",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-f",
-            str(tmp_path / "script.sql"),
-            libpq_url(empty),
-        ]
-        done = subprocess.run(psql, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        if command == "upgrade":
-            with connect(empty) as connection, connect(head) as plain:
-                assert catalog(connection) == catalog(plain)
-            assert run("alembic", "check", url=empty).returncode == 0
-
-
-def test_offline_script_stops_at_what_does_not_fit(server: Server, empty: URL) -> None:
-    """Also in a psql that would go on after an error: an old admin would become an admin of chatbots."""
-    script = run("alembic", "upgrade", "base:head", "--sql").stdout
-    with connect(empty) as connection:
-        settle(connection, PLAIN + "; ALTER TABLE users ADD COLUMN role text DEFAULT 'admin'")
-        before = catalog(connection)
-        psql = [str(server.binaries / "psql"), "-qX", libpq_url(empty)]
-        done = subprocess.run(psql, input=script, capture_output=True, text=True, check=False)
-        assert done.returncode != 0
-        assert "users has a column role of its own" in done.stderr
-        assert catalog(connection) == before
 
 
 @pytest.mark.parametrize("autogenerate", [False, True], ids=["empty", "autogenerate"])

@@ -182,3 +182,9 @@ def rows(connection: Connection) -> dict[str, tuple[int, str]]:
         assert result is not None
         found[f"{table}.{column}".replace("feedback.comment", "feedback.notes")] = (result[0], result[1])
     return found
+
+
+def psql(binaries: Path, url: URL, *options: str, script: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run psql, without anybody's .psqlrc, on a file (-f) or on a script given to its standard input."""
+    command = [str(binaries / "psql"), "--no-psqlrc", "--quiet", *options, libpq_url(url)]
+    return subprocess.run(command, input=script, capture_output=True, text=True, check=False)

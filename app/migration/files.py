@@ -115,21 +115,18 @@ class Files:
 
     def of_step(self, step: RevisionStep) -> str:
         """The file of one step."""
-        revision = step.revision
-        about = described(revision)
+        about = described(step.revision)
         if step.is_upgrade:
-            paragraphs = [about.title, f"What: {about.what}", f"Locks: {about.locks}", f"Rollback: {about.downgrade}"]
-        else:
-            paragraphs = [f"Take back revision {revision.revision}. {about.title}", f"Rollback: {about.downgrade}"]
-        return self.of_steps([step], paragraphs)
+            return self.of_steps([step], [about.title, f"What: {about.what}", f"Rollback: {about.downgrade}"])
+        return self.of_steps([step], [f"Take back {step.revision.revision}. {about.title}", about.downgrade])
 
     def of_steps(self, steps: Sequence[RevisionStep], paragraphs: list[str]) -> str:
         """The file of some steps, which runs those of them that the database lacks."""
         all_of_them = {begins_at(step): step for step in (self.upgrades if steps[0].is_upgrade else self.rollbacks)}
         first = comes_before(steps, self.revisions, lambda place: f"{file_of(all_of_them[place])}.sql")
         live = (
-            f"On a database in use, prefer `{command_of(steps[-1])}`: it goes in short transactions and builds indexes"
-            " beside readers and writers. This keeps each lock to its end, and gives up where it would wait for one."
+            f"Is the database in use? Then prefer `{command_of(steps[-1])}`, which takes each strong lock for a moment."
+            " This holds its locks to the end, also while it checks rows and builds indexes, and everybody waits."
         )
         place = require_a_place(self.version_table, self.revisions, steps, first)
         return file([*paragraphs, live], [place, fits(steps), *map(self.block_of, steps)])
@@ -177,8 +174,9 @@ def file(paragraphs: Iterable[str], blocks: Iterable[str | None]) -> str:
     """A file: what it does as a comment, and one statement that does it."""
     usage = (
         f"Written by `python -m app sql` of chatbot-platform-schema {importlib.metadata.version(PACKAGE)}: edit the"
-        " revisions, not this. For psql -v ON_ERROR_STOP=1 -f, or an SQL editor, as the role that owns the platform's"
-        " tables. One transaction: all of it or nothing; run again, it changes nothing."
+        " revisions, not this. Run it by psql -f, or paste it into an SQL editor, as the role that owns the platform's"
+        " tables. It is one transaction: all of it happens or nothing, and run again it changes nothing. Where it would"
+        " wait for a lock for a second it gives up: run it again. Alembic takes over from wherever it ends."
     )
     comment = "\n--\n".join(
         textwrap.fill(each, 116, initial_indent="-- ", subsequent_indent="-- ", break_on_hyphens=False)
