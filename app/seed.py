@@ -15,8 +15,8 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from app.errors import SetupError
 from app.models import Base, Chatbot, Tenant, User
+from app.tenants import find_tenant, require_sight_of_everybody
 
 # Whether a person is made elsewhere first.
 IDS_OF_USERS_ARE_FOREIGN: ColumnElement[bool] = literal_column(
@@ -56,8 +56,9 @@ def seed(session: Session, tenant: str | None = None) -> Seeded:
             members; no people are invented where users' ids belong to another table, such as Supabase's auth.users.
 
     Raises:
-        SetupError: there is no such tenant, or its name is not unique.
+        SetupError: there is no such tenant, its name is not unique, or row security hides rows from this role.
     """
+    require_sight_of_everybody(session)
     added = Counter[str]()
     home = DEMO_TENANT if tenant is None else find_tenant(session, tenant).id
     for statement in additions(home, demo=tenant is None):
@@ -119,21 +120,3 @@ def samples() -> list[dict[str, Any]]:
     """The six sample chatbots, as values of `Chatbot`'s columns."""
     document = tomllib.loads(files("app").joinpath("samples.toml").read_text("utf-8"))
     return [{**sample, "system_prompt": sample["system_prompt"].strip()} for sample in document["chatbots"]]
-
-
-def find_tenant(session: Session, id_or_name: str) -> Tenant:
-    """The tenant with this id, or with this name.
-
-    Raises:
-        SetupError: there is none, or several have the name.
-    """
-    try:
-        matches = Tenant.id == UUID(id_or_name)
-    except ValueError:
-        matches = Tenant.name == id_or_name
-    found = session.scalars(select(Tenant).where(matches).limit(2)).all()
-    if not found:
-        raise SetupError(f"There is no tenant {id_or_name!r}: give the id or the exact name of one.")
-    if len(found) > 1:
-        raise SetupError(f"Several tenants are named {id_or_name!r}: give the id of one.")
-    return found[0]

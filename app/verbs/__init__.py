@@ -1,10 +1,9 @@
 """The operator's verbs, a file each: `python -m app --help`."""
 
-from typing import Any
-
 import typer
 
-from app.verbs import document, preflight, seed, sql
+from app.verbs import admins, document, preflight, seed, sql
+from app.verbs.shared import add
 
 verbs = typer.Typer(
     help="Run a chatbot platform's database. It is the one in DATABASE_URL, or the embedded PostgreSQL.",
@@ -16,12 +15,8 @@ verbs = typer.Typer(
 )
 
 
-def add(verb: Any, *, name: str, example: str) -> None:
-    """Add a verb, whose help ends with an example."""
-    verbs.command(name=name, epilog=f"Example: {example}")(verb)
-
-
-add(preflight.preflight, name="preflight", example="DATABASE_URL=postgresql://... python -m app preflight")
-add(sql.sql, name="sql", example="python -m app sql migrations")
-add(seed.seed, name="seed", example="python -m app seed --tenant Acme")
-add(document.document, name="document", example="python -m app document")
+add(verbs, preflight.preflight, example="DATABASE_URL=postgresql://... python -m app preflight")
+add(verbs, sql.sql, example="python -m app sql migrations")
+add(verbs, seed.seed, example="python -m app seed --tenant Acme")
+verbs.add_typer(admins.admins, name="admins")
+add(verbs, document.document, example="python -m app document")

@@ -1,7 +1,7 @@
 """What the verbs share: a session on the database, errors as sentences, exit codes, Alembic's settings."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,11 @@ Settings = Annotated[
     Path | None, typer.Option("--config", "-c", help="Alembic's settings. Default: those of this package.")
 ]
 Section = Annotated[str, typer.Option("--name", "-n", help="Their section, as `alembic --name` has it.")]
+
+
+def add(verbs: typer.Typer, verb: Callable[..., None], *, example: str, name: str | None = None) -> None:
+    """Add a verb, whose help ends with an example."""
+    verbs.command(name=name, epilog=f"Example: {example}")(verb)
 
 
 @contextmanager
