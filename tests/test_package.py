@@ -128,9 +128,9 @@ def test_beside_an_applications_own_alembic(application: tuple[Path, Run], empty
         connection.execute("ALTER TABLE tenants ADD COLUMN plan text; CREATE TABLE leftover (id int)")
         checked = run("alembic", "check", url=empty)
         assert checked.returncode != 0
-        assert "leftover" in checked.stderr
-        assert "plan" in checked.stderr
-        assert "chatbots" not in checked.stderr.replace("chatbots_version", "")
+        assert "Table('leftover'" in checked.stdout
+        assert "Column('plan'" in checked.stdout
+        assert "chatbot" not in checked.stdout
         assert run("alembic", *ours, "downgrade", "base", url=empty).returncode == 0
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("1a2b",)]
         left = connection.execute("SELECT to_regclass('chatbots_version'), to_regclass('tenants')").fetchone()
