@@ -15,6 +15,7 @@ from tests.tools import PROJECT, catalog, connect, copy_of_project, environment
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ALONE, BESIDE = blocks("ini")
+(COMMANDS,) = (block.splitlines() for block in blocks("sh") if "-n chatbots" in block)
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +110,15 @@ def test_beside_an_applications_own_alembic(application: tuple[Path, Run], empty
     (directory / "migrations/script.py.mako").write_text("")
     (directory / "migrations/versions/1a2b_invoices.py").write_text(INVOICES)
 
-    ours, preflight = ["-n", "chatbots"], ["preflight", "-c", "alembic.ini", "-n", "chatbots"]
-    assert run("alembic", "upgrade", "head", url=empty).returncode == 0
+    its_own, upgrade, preflight = (run(*line.removeprefix("python -m ").split(), url=empty) for line in COMMANDS)
+    assert its_own.returncode == 0, its_own.stderr
+    assert upgrade.returncode == 0, upgrade.stderr
+    assert "INFO    Running upgrade 009 -> 010" in upgrade.stderr
+    assert "There is nothing newer." in preflight.stdout
     refused = run("app", "preflight", url=empty)
     assert refused.returncode == 1
     assert "holds revision 1a2b of another project" in refused.stderr
-    assert run("app", *preflight, url=empty).returncode == 0
-    done = run("alembic", *ours, "upgrade", "head", url=empty)
-    assert done.returncode == 0, done.stderr
-    assert "INFO    Running upgrade 009 -> 010" in done.stderr
-    assert "There is nothing newer." in run("app", *preflight, url=empty).stdout
+    ours = ["-n", "chatbots"]
     for section in (ours, []):
         checked = run("alembic", *section, "check", url=empty)
         assert (checked.returncode, "No new upgrade operations detected." in checked.stdout) == (0, True), (

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 from uuid import UUID
@@ -71,6 +72,17 @@ def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.Monke
             assert len(client.get("/chatbots", headers={"X-User": person}).json()) == count
         assert len(client.get("/chatbots").json()) == 5  # as anonymous
     program["engine"].dispose()
+
+
+def test_the_operators_commands_work(seeded: URL, tmp_path: Path) -> None:
+    verbs = ("sql", "admins", "doctor")
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    typed = [line.split() for line in lines if line.startswith(tuple(f".venv/bin/python -m app {it}" for it in verbs))]
+    assert {words[3] for words in typed} == {*verbs}
+    for _python, _m, *words in typed:
+        done = run(*words, url=seeded, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "migrations").iterdir())) == 12
 
 
 def test_check_finds_what_the_readme_says(head: URL) -> None:
