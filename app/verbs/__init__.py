@@ -2,7 +2,7 @@
 
 import typer
 
-from app.verbs import admins, document, preflight, seed, sql
+from app.verbs import admins, doctor, document, preflight, seed, sql
 from app.verbs.shared import add
 
 verbs = typer.Typer(
@@ -14,9 +14,9 @@ verbs = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
 add(verbs, preflight.preflight, example="DATABASE_URL=postgresql://... python -m app preflight")
 add(verbs, sql.sql, example="python -m app sql migrations")
 add(verbs, seed.seed, example="python -m app seed --tenant Acme")
+add(verbs, doctor.doctor, example="python -m app doctor --as mia@demo.example")
 verbs.add_typer(admins.admins, name="admins")
 add(verbs, document.document, example="python -m app document")

@@ -1,0 +1,208 @@
+"""What `python -m app doctor` looks at, and what of it there is to mend."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from alembic.autogenerate import produce_migrations
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.exc import DBAPIError
+
+from app.catalog.comparison import compare, printable
+from app.database import create_engine, errors_as_sentences
+from app.doctor.asking import Person, find
+from app.doctor.health import Indexes, Rows, indexes, leaderless_tenants, orphans
+from app.doctor.powers import Powers, powers
+from app.doctor.role import Role, role
+from app.doctor.visibility import Visibility, visibility
+from app.errors import SetupError
+from app.migration.autogenerate import written_by
+from app.migration.preflight import situation
+from app.migration.settings import revisions
+from app.migration.version_table import half_done_step
+from app.migration.watching import SEARCH_PATH
+from app.models import Base
+
+# Where the role may: what is looked at here is no use of an index.
+UNCOUNTED = text("""
+    SELECT set_config('track_counts', 'off', true) WHERE has_parameter_privilege('track_counts', 'SET')
+""")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Which revision a database is at.
+
+    Args:
+        at: none, or one.
+        newest: of this package.
+        pending: those that it is not at yet, in their order.
+        half_done: the command that finishes an interrupted step.
+        told: all this in a sentence.
+    """
+
+    at: list[str]
+    newest: str
+    pending: list[str]
+    half_done: str | None
+    told: str
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the tables are what the rest is asked of."""
+        return not self.pending and self.half_done is None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was seen; of a database that is not at the newest revision only the revision, the role and the indexes.
+
+    Args:
+        revision: where it is.
+        role: whom one is connected as.
+        drift: how it differs from what this package ships; None: not judged.
+        person: whom `--as` names.
+        tables: what they can do.
+        chatbot: why they, or an anonymous visitor, see the one that `--chatbot` names.
+        orphans: rows whose parents are not there; None: not looked for.
+        leaderless: tenants whose chatbots nobody can manage; a warning.
+        indexes: how they do.
+        mend: what there is to mend, a sentence each.
+        unknown: what of it could not be judged, a sentence each.
+    """
+
+    revision: Revision
+    role: Role
+    drift: list[str] | None
+    person: Person | None
+    tables: list[Powers]
+    chatbot: Visibility | None
+    orphans: list[Rows] | None
+    leaderless: Rows | None
+    indexes: Indexes
+    mend: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def examine(config: Config, who: str | None = None, chatbot: UUID | None = None) -> Examination:
+    """Look at the database, in a read-only transaction that is rolled back.
+
+    Args:
+        config: Alembic's settings; see `app.migration.settings`.
+        who: a user's address or id.
+        chatbot: an id.
+
+    Raises:
+        SetupError: the database cannot be reached or its version table is another project's; there is no such user,
+            or the connection's role does not see, or may not become, those who are asked for.
+    """
+    script = revisions(config)
+    found: list[Examination] = []
+
+    def look(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
+        assert context.connection is not None  # noqa: S101 - not offline
+        context.connection.execute(text("SET TRANSACTION READ ONLY"))
+        context.connection.execute(text(f"SET LOCAL search_path = {SEARCH_PATH}"))
+        context.connection.execute(UNCOUNTED)
+        found.append(seen(script, heads, context, who, chatbot))
+        return []
+
+    try:
+        with EnvironmentContext(config, script, fn=look, dont_mutate=True):
+            script.run_env()
+    except SetupError as error:
+        raise with_role(error) from error
+    return found[0]
+
+
+def with_role(error: SetupError) -> SetupError:
+    """The same error; where a right is missing, which also says whose: an application's role, perhaps."""
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError) or not isinstance(cause.orig, InsufficientPrivilege):
+        return error
+    with errors_as_sentences(), create_engine(poolclass=NullPool).connect() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        connection.execute(text(f"SET LOCAL search_path = {SEARCH_PATH}"))
+        return SetupError(f"{role(connection).told} For the rest, {str(error)[0].lower()}{str(error)[1:]}")
+
+
+def seen(
+    script: ScriptDirectory, heads: tuple[str, ...], context: MigrationContext, who: str | None, chatbot: UUID | None
+) -> Examination:
+    """Look at all that is there."""
+    connection = context.connection
+    assert connection is not None  # noqa: S101 - not offline
+    revision = where(script, heads, connection, context.version_table)
+    its_indexes = indexes(connection, revision.half_done)
+    if not revision.is_newest:
+        return judged(Examination(revision, role(connection), None, None, [], None, None, None, its_indexes))
+    person = find(connection, who) if who is not None else None
+    return judged(
+        Examination(
+            revision,
+            role(connection),
+            drift(connection, context),
+            person,
+            powers(connection, person) if person else [],
+            visibility(connection, chatbot, person) if chatbot else None,
+            orphans(connection),
+            leaderless_tenants(connection),
+            its_indexes,
+        )
+    )
+
+
+def where(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Revision:
+    """Which revision a database is at."""
+    applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
+    chain = [each.revision for each in reversed(list(script.walk_revisions()))]
+    return Revision(
+        list(heads),
+        chain[-1],
+        [each for each in chain if each not in applied],
+        half_done_step(connection, version_table),
+        situation(connection, heads, version_table),
+    )
+
+
+def drift(connection: Connection, context: MigrationContext) -> list[str]:
+    """How a database at the newest revision differs from what this package ships: all that `alembic check` finds."""
+    differences = compare(connection, context.version_table).differences
+    told = {each.key for each in differences}
+    lines = [each.text for each in differences]
+    with connection.begin_nested() as savepoint:
+        connection.execute(text("SET LOCAL search_path = public"))  # where autogenerate finds the tables
+        upgrade = produce_migrations(context, Base.metadata).upgrade_ops
+        savepoint.rollback()
+    # On an adopted platform the models ask for more than the document: the columns that they read.
+    for place, kind, name, fact in written_by(upgrade) if upgrade is not None else ():
+        if (place, kind, name) not in told and (place, "table", "") not in told:
+            what = f"{place}: {kind} {name}" if name else f"{kind} {place}"
+            lines.append(printable(f"{what}: {fact.lower() or 'it'} is not as the models have it"))
+    return lines
+
+
+def judged(found: Examination) -> Examination:
+    """Add what there is to mend, and what could not be judged."""
+    mend, unknown = found.mend, found.unknown
+    if found.revision.half_done:
+        mend.append(f"A step was interrupted: run `{found.revision.half_done}`.")
+    elif found.revision.pending:
+        mend.append("Revisions are pending: run `alembic upgrade head`.")
+    if found.drift:
+        mend.append(f"It differs from what was installed in {len(found.drift)} things.")
+    if found.chatbot and found.chatbot.as_it_should_be is False:
+        mend.append("Who sees the chatbot is not as the rules have it.")
+    elif found.chatbot and found.chatbot.as_it_should_be is None:
+        unknown.append("who sees the chatbot")
+    for each in found.orphans or []:
+        if each.count:
+            mend.append(f"There are {each.what}: {each.count:,}.")
+        elif each.count is None:
+            unknown.append(f"{each.what} ({each.unknown})")
+    mend.extend(f"Index {name} is invalid: run `{remedy}`." for name, remedy in found.indexes.invalid)
+    return found

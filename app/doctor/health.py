@@ -1,0 +1,162 @@
+"""Rows that belong to nothing, and how the indexes do."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, text
+
+from app.catalog.document import documented
+from app.doctor.asking import UnansweredError, ask, hidden
+
+# What is said of rows, the table, and which of its rows.
+ORPHANS = (
+    ("users whose tenant is not there", "users", "NOT EXISTS (SELECT FROM public.tenants WHERE id = its.tenant_id)"),
+    (
+        "chatbots whose tenant is not there",
+        "chatbots",
+        "NOT EXISTS (SELECT FROM public.tenants WHERE id = its.tenant_id)",
+    ),
+    (
+        "chatbots whose creator is not there",
+        "chatbots",
+        "created_by IS NOT NULL AND NOT EXISTS (SELECT FROM public.users WHERE id = its.created_by)",
+    ),
+    (
+        "conversations whose tenant is not there",
+        "conversations",
+        "NOT EXISTS (SELECT FROM public.tenants WHERE id = its.tenant_id)",
+    ),
+    (
+        "conversations whose user is not there",
+        "conversations",
+        "user_id IS NOT NULL AND NOT EXISTS (SELECT FROM public.users WHERE id = its.user_id)",
+    ),
+    (
+        "conversations whose chatbot is not there",
+        "conversations",
+        "chatbot_id IS NOT NULL AND NOT EXISTS (SELECT FROM public.chatbots WHERE id = its.chatbot_id)",
+    ),
+    (
+        "conversations whose chatbot is another tenant's",
+        "conversations",
+        "EXISTS (SELECT FROM public.chatbots WHERE id = its.chatbot_id AND tenant_id <> its.tenant_id)",
+    ),
+    (
+        "messages whose conversation is not there",
+        "messages",
+        "conversation_id IS NOT NULL AND NOT EXISTS (SELECT FROM public.conversations WHERE id = its.conversation_id)",
+    ),
+    (
+        "feedback whose message is not there",
+        "feedback",
+        "message_id IS NOT NULL AND NOT EXISTS (SELECT FROM public.messages WHERE id = its.message_id)",
+    ),
+    (
+        "feedback whose user is not there",
+        "feedback",
+        "user_id IS NOT NULL AND NOT EXISTS (SELECT FROM public.users WHERE id = its.user_id)",
+    ),
+)
+LEADERLESS = (
+    "tenants with chatbots, but no active admin",
+    "tenants",
+    "EXISTS (SELECT FROM public.chatbots WHERE tenant_id = its.id)"
+    " AND NOT EXISTS (SELECT FROM public.users WHERE tenant_id = its.id AND role = 'admin' AND is_active)",
+)
+COUNT = """
+    WITH found AS MATERIALIZED (SELECT id::text FROM public.{table} AS its WHERE {which})
+    SELECT (SELECT count(*) FROM found), ARRAY (SELECT id FROM found LIMIT 3)
+"""
+
+INVALID = text("""
+    SELECT quote_ident(index.relname)
+    FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid JOIN pg_class AS its ON its.oid = indrelid
+    WHERE its.relnamespace = to_regnamespace('public') AND its.relname = ANY (CAST(:names AS text[]))
+        AND NOT indisvalid
+        AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)
+    ORDER BY 1
+""")
+UNUSED = text("""
+    SELECT indexrelname::text FROM pg_stat_user_indexes
+    WHERE schemaname = 'public' AND idx_scan = 0 AND indexrelname = ANY (CAST(:names AS text[]))
+    ORDER BY 1
+""")
+COUNTED_SINCE = text("""
+    SELECT to_char(stats_reset, 'YYYY-MM-DD HH24:MI TZ') FROM pg_stat_database WHERE datname = current_database()
+""")
+TABLES = ["chatbots", "conversations", "feedback", "messages", "tenants", "users"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are not as they must be.
+
+    Args:
+        what: in words.
+        count: None: unknown.
+        ids: of three of them.
+        unknown: why the count is.
+    """
+
+    what: str
+    count: int | None
+    ids: list[str] = field(default_factory=list)
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """How the indexes of our tables do.
+
+    Args:
+        invalid: those that an interrupted build left, and what mends each.
+        unused: those of this package that no query has used; no fault by itself.
+        counted_since: when uses were last counted from zero; None: since the database was made, or the server crashed.
+    """
+
+    invalid: list[tuple[str, str]]
+    unused: list[str]
+    counted_since: str | None
+
+
+def orphans(connection: Connection) -> list[Rows]:
+    """Rows whose parents are not there: where keys are missing, or were off while rows were loaded."""
+    trouble = hidden(connection, TABLES)
+    return [counted(connection, *each, trouble) for each in ORPHANS]
+
+
+def leaderless_tenants(connection: Connection) -> Rows:
+    """Tenants whose chatbots nobody can manage."""
+    return counted(connection, *LEADERLESS, hidden(connection, TABLES))
+
+
+def counted(connection: Connection, what: str, table: str, which: str, trouble: str) -> Rows:
+    """Count rows, unless the connection's role sees but a part of them."""
+    if trouble:
+        return Rows(what, None, [], trouble)
+    try:
+        row = ask(connection, COUNT.format(table=table, which=which))
+    except UnansweredError as reason:
+        return Rows(what, None, [], str(reason))
+    return Rows(what, row[0], row[1])
+
+
+def indexes(connection: Connection, half_done: str | None) -> Indexes:
+    """How the indexes do.
+
+    Args:
+        connection: in a transaction.
+        half_done: the command that finishes an interrupted step, which builds its indexes anew.
+    """
+    ours = [key.name for key in documented() if key.kind == "index" and key.name.startswith("idx_")]
+    return Indexes(
+        [(name, half_done or remedy(name)) for name in connection.scalars(INVALID, {"names": TABLES})],
+        list(connection.scalars(UNUSED, {"names": ours})),
+        connection.scalar(COUNTED_SINCE),
+    )
+
+
+def remedy(name: str) -> str:
+    """What mends an invalid index: where REINDEX was interrupted, its leftover goes."""
+    if name.rstrip("0123456789").endswith(("_ccnew", "_ccold")):
+        return f"DROP INDEX CONCURRENTLY public.{name}"
+    return f"REINDEX INDEX CONCURRENTLY public.{name}"

@@ -1,0 +1,124 @@
+"""An examination in lines for a person."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from app.catalog.comparison import printable
+from app.doctor.asking import Person
+from app.doctor.examination import Examination
+from app.doctor.health import Indexes
+from app.doctor.health import Rows as Orphans
+from app.doctor.powers import LIMIT, Powers, Rows
+
+WIDTH = 116
+NAME = 20  # columns of a table's name, and of each answer
+ANSWER = 9
+
+
+def told(found: Examination) -> Iterator[str]:
+    """An examination in lines of at most 116 columns, without what a terminal would take for something else."""
+    for title, lines in sections(found):
+        yield from wrapped(title, "")
+        for line in lines:
+            yield from wrapped(line, "  ")
+    if found.mend:
+        yield "To mend:"
+        for line in found.mend:
+            yield from wrapped(f"- {line}", "  ")
+    elif not found.unknown:
+        yield "Nothing to mend."
+
+
+def wrapped(line: str, indent: str) -> Iterator[str]:
+    """A line, broken where it is too long."""
+    yield from textwrap.wrap(printable(line), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+
+
+def sections(found: Examination) -> Iterator[tuple[str, Iterable[str]]]:
+    """What is told, by title; a section without a fault is its title."""
+    yield found.revision.told, [f"pending: {', '.join(found.revision.pending)}"] if found.revision.pending else []
+    yield found.role.told, []
+    if found.drift is None:
+        yield (
+            "Drift, people, chatbots and orphans are judged at the newest revision"
+            f" ({found.revision.newest}), with no step half done.",
+            [],
+        )
+    elif found.drift:
+        yield "It differs from what was installed (as `alembic check` has it):", found.drift
+    else:
+        yield "It is what was installed.", []
+    if found.person:
+        yield from person(found.person, found.tables)
+    if found.chatbot:
+        yield found.chatbot.why, []
+    if found.orphans is not None:
+        yield "Rows that belong to nothing:", orphans(found.orphans)
+    if found.leaderless and found.leaderless.count:
+        ids = ", ".join(found.leaderless.ids)
+        yield f"Warning: {found.leaderless.what}: {found.leaderless.count:,}, such as {ids}.", []
+    yield from indexes(found.indexes)
+
+
+def person(who: Person, tables: list[Powers]) -> Iterator[tuple[str, Iterable[str]]]:
+    """Who somebody is, and what they can do."""
+    active = "" if who.is_active else "Not active: "
+    tenant = f"tenant {who.tenant}" if who.tenant is not None else "a tenant that is not there"
+    yield f"{active}{who.email}, role {who.role}, of {tenant}, acts as {who.database_role}:", ids_and_table(who, tables)
+    notes = [f"{each.table}: {note}." for each in tables for note in each.notes]
+    yield "Changed and deleted is counted of what they see. Keys, guards and triggers may refuse more.", notes
+
+
+def ids_and_table(who: Person, tables: list[Powers]) -> Iterator[str]:
+    """Of whom it is told, and what."""
+    yield f"id {who.id}, tenant_id {who.tenant_id}"
+    yield from table(tables)
+
+
+def table(tables: list[Powers]) -> Iterator[str]:
+    """What somebody can do with each table, below each other."""
+    yield row("table", "see", "insert", "change", "delete", "columns that they may change")
+    for each in tables:
+        inserts = "unknown" if each.inserts is None else "yes" if each.inserts else "no"
+        columns = textwrap.wrap(", ".join(each.columns), WIDTH - len(row("", *[" " * ANSWER] * 4, ".")) - 2) or [""]
+        yield row(each.table, counted(each.sees), inserts, counted(each.changes), counted(each.deletes), columns[0])
+        for more in columns[1:]:
+            yield row("", "", "", "", "", more)
+
+
+def row(name: str, *cells: str) -> str:
+    """A line of the table."""
+    return (f"{name:{NAME}}" + "".join(f"{cell:{ANSWER}}" for cell in cells)).rstrip()
+
+
+def counted(rows: Rows) -> str:
+    """How many rows, in a word."""
+    if not rows.granted:
+        return "no"
+    if rows.count is None:
+        return "unknown"
+    return f"{LIMIT:,}+" if rows.or_more else f"{rows.count:,}"
+
+
+def orphans(found: list[Orphans]) -> Iterator[str]:
+    """Those that were found, and those that nobody knows of."""
+    some = [each for each in found if each.count]
+    unknown = [each for each in found if each.count is None]
+    for each in some:
+        yield f"{each.what}: {each.count:,}, such as {', '.join(each.ids)}"
+    for reason in dict.fromkeys(each.unknown for each in unknown):
+        what = [each.what for each in unknown if each.unknown == reason]
+        yield f"unknown, as {reason}: {'; '.join(what) if len(what) < len(found) else 'all'}"
+    if some:
+        yield "Restore what they belong to, or delete them; of a chatbot's creator, set created_by NULL."
+    elif not unknown:
+        yield "none"
+
+
+def indexes(found: Indexes) -> Iterator[tuple[str, Iterable[str]]]:
+    """How they do."""
+    if found.invalid:
+        yield "Invalid indexes:", [f"{name}: run `{remedy}`" for name, remedy in found.invalid]
+    if found.unused:
+        since = f"since {found.counted_since}" if found.counted_since else "since the server began to count"
+        yield f"Indexes that no query has used on this server {since} (a replica counts its own):", found.unused

@@ -1,0 +1,104 @@
+"""Why somebody sees a chatbot, or does not."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from app.doctor.asking import ANONYMOUS, Person, UnansweredError, ask, require_becoming, require_every_row
+from app.errors import SetupError
+
+CHATBOT = text("""
+    SELECT chatbots.id, chatbots.name, tenant_id, tenants.name::text AS tenant, is_published
+    FROM public.chatbots LEFT JOIN public.tenants ON tenants.id = tenant_id
+    WHERE chatbots.id = :id
+""")
+UNPUBLISHED = "it is not published{}. Set is_published, as the admins of its tenant can."
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Whether somebody sees a chatbot.
+
+    Args:
+        chatbot: its id.
+        exists: whether there is one of that id.
+        seen: by a real SELECT of theirs; None: unknown.
+        as_it_should_be: whether that is what this package's rules say; None: unknown.
+        why: in a sentence, with the remedy.
+    """
+
+    chatbot: UUID
+    exists: bool
+    seen: bool | None
+    as_it_should_be: bool | None
+    why: str
+
+
+def chatbot_id(given: str) -> UUID:
+    """Read a chatbot's id.
+
+    Raises:
+        SetupError: it is none.
+    """
+    try:
+        return UUID(given)
+    except ValueError:
+        raise SetupError(f"{given!r} is no chatbot's id: give a UUID, as in chatbots.id.") from None
+
+
+def visibility(connection: Connection, chatbot: UUID, person: Person | None) -> Visibility:
+    """Say whether and why a person sees a chatbot.
+
+    Args:
+        connection: in a read-only transaction, of a role that sees every chatbot.
+        chatbot: its id.
+        person: who looks; None: a visitor without a token.
+
+    Raises:
+        SetupError: the connection's role does not see every chatbot, or may not act as a visitor.
+    """
+    require_every_row(connection, ["chatbots", "tenants"])
+    identity = person.identity if person else ANONYMOUS
+    require_becoming(connection, identity)
+    found = connection.execute(CHATBOT, {"id": chatbot}).one_or_none()
+    if found is None:
+        why = f"There is no chatbot {chatbot}: it was deleted, or is in another database."
+        return Visibility(chatbot, False, False, True, why)
+    its_tenant = f"tenant {found.tenant} ({found.tenant_id})"
+    should, why = judged(person, found.is_published, found.tenant_id, its_tenant)
+    who = person.email if person else "An anonymous visitor"
+    question = f"SELECT EXISTS (SELECT FROM public.chatbots WHERE id = '{chatbot}')"
+    refusal = ""
+    try:
+        seen: bool | None = ask(connection, question, identity)[0]
+    except UnansweredError as reason:
+        seen = False if reason.denied else None
+        refusal = f" ({reason})"
+    called = f"chatbot {found.name} of {its_tenant}"
+    if seen is None:
+        return Visibility(chatbot, True, None, None, f"Whether {who} sees {called} is unknown{refusal}.")
+    does = f"{who} {'sees' if seen else 'does not see'} {called}"
+    if seen == should:
+        return Visibility(chatbot, True, seen, True, f"{does}: {why}")
+    rules = f"by the rules they {'would' if should else 'would not'}, as {why}"
+    return Visibility(chatbot, True, seen, False, f"{does}{refusal}, but {rules} Row security has drifted: see above.")
+
+
+def judged(person: Person | None, is_published: bool, tenant_id: UUID, its_tenant: str) -> tuple[bool, str]:
+    """Whether they should see it by the rules of this package, and why, in half a sentence and the remedy."""
+    if person is None:
+        without = "They see it without its prompt and parameters."
+        return is_published, f"it is published. {without}" if is_published else UNPUBLISHED.format("")
+    theirs = f"tenant {person.tenant} ({person.tenant_id})"
+    if not person.is_active:
+        return False, "they are not active, and see nothing. Set is_active of users, as the owner or service."
+    if person.tenant_id != tenant_id:
+        return False, f"it is of {its_tenant}, and they are of {theirs}. Nobody sees another tenant's chatbots."
+    if person.role == "admin":
+        return True, f"they are an admin of its tenant. It is {'' if is_published else 'not '}published."
+    if is_published:
+        return True, "it is published, and of their tenant."
+    return False, UNPUBLISHED.format(
+        ", and they are no admin"
+    ) + " Or set their role to admin, as the owner or service."

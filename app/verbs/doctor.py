@@ -1,0 +1,40 @@
+"""`python -m app doctor`."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from app.verbs.shared import FOUND, Section, Settings, errors_for_a_person
+
+
+def doctor(
+    who: Annotated[
+        str | None, typer.Option("--as", metavar="EMAIL", help="Say what this user can do; also takes their id.")
+    ] = None,
+    chatbot: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Say why they, or without --as an anonymous visitor, see it or not."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    config: Settings = None,
+    name: Section = "alembic",
+) -> None:
+    """Say what is the matter: revision, drift, who you are, orphans, indexes; and who sees what. Only reads."""
+    from app.doctor import examination, report, visibility  # noqa: PLC0415 - Alembic takes its time
+    from app.migration import settings  # noqa: PLC0415
+
+    with errors_for_a_person():
+        chatbot_id = visibility.chatbot_id(chatbot) if chatbot is not None else None
+        found = examination.examine(settings.configuration(config, name), who, chatbot_id)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2, default=str))
+    else:
+        for line in report.told(found):
+            print(line)
+    if found.mend:
+        raise typer.Exit(FOUND)
+    if found.unknown:
+        sys.exit(f"Error: Not everything could be judged: {'; '.join(found.unknown)}.")
