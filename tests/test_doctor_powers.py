@@ -8,10 +8,9 @@ from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, text
 
 from app.doctor import asking
-from app.doctor.examination import Examination, examine
 from app.doctor.powers import LIMIT, RELATIONS, Powers, Rows
-from app.migration.settings import configuration
 from tests.conftest import Host
+from tests.examining import examined
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -33,7 +32,7 @@ from tests.people import (
     OWN_TALK,
     person,
 )
-from tests.tools import attempt, catalog, connect, database_url, rows, url_of
+from tests.tools import attempt, catalog, connect, rows, url_of
 
 # Somebody's tenant, a conversation of theirs, and a message to rate.
 PEOPLE = {
@@ -60,11 +59,6 @@ INSERTED = {  # what it means for who was told yes, no or unknown
     "policy": False,
     "key": None,  # of a conversation that is not there
 }
-
-
-def examined(url: URL, who: object) -> Examination:
-    with database_url(url):
-        return examine(configuration(), str(who))
 
 
 def really(connection: Connection, who: UUID, told: Powers) -> Powers:

@@ -194,7 +194,8 @@ def judged(found: Examination) -> Examination:
     elif found.revision.pending:
         mend.append("Revisions are pending: run `alembic upgrade head`.")
     if found.drift:
-        mend.append(f"It differs from what was installed in {len(found.drift)} things.")
+        things = "1 thing" if len(found.drift) == 1 else f"{len(found.drift)} things"
+        mend.append(f"It differs from what was installed in {things}.")
     if found.chatbot and found.chatbot.as_it_should_be is False:
         mend.append("Who sees the chatbot is not as the rules have it.")
     elif found.chatbot and found.chatbot.as_it_should_be is None:
