@@ -1,6 +1,6 @@
-"""The guide's "Post-Migration Testing" and "Security Testing": a test for each line, named after it."""
+"""The guide's "Post-Migration Testing" and "Security Testing", a test for each line, named after it; its queries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from psycopg import Connection
@@ -296,3 +296,63 @@ def test_demo_user_access_restrictions(try_as: TryAs) -> None:
     assert try_as(ANONYMOUS, DELETE, id=PUBLISHED) == "grant"
     for table in ("tenants", "users", "conversations", "messages", "feedback", "alembic_version"):
         assert try_as(ANONYMOUS, f"SELECT FROM {table}") == "grant"
+
+
+# "Debug Queries", word for word
+
+
+@pytest.fixture
+def fresh(head: URL) -> Iterator[Connection]:
+    with connect(head) as connection:
+        yield connection
+
+
+def test_check_if_migrations_applied(fresh: Connection) -> None:
+    columns = fresh.execute("""
+        SELECT table_name, column_name, data_type
+        FROM information_schema.columns
+        WHERE table_schema = 'public'
+        AND table_name IN ('chatbots', 'users', 'conversations', 'feedback')
+        ORDER BY table_name, ordinal_position;
+    """).fetchall()
+    assert {table for table, _, _ in columns} == {"chatbots", "users", "conversations", "feedback"}
+    assert {
+        ("users", "role", "character varying"),
+        ("conversations", "chatbot_id", "uuid"),
+        ("feedback", "notes", "text"),
+        ("chatbots", "is_published", "boolean"),
+    } <= set(columns)
+    assert ("feedback", "comment", "text") not in columns
+
+
+def test_verify_rls_policies(fresh: Connection) -> None:
+    policies = fresh.execute("""
+        SELECT schemaname, tablename, policyname, permissive, roles, cmd, qual
+        FROM pg_policies
+        WHERE tablename = 'chatbots';
+    """).fetchall()
+    assert {(policy[2], policy[5]) for policy in policies} == {
+        ("Admin users can view chatbots in their tenant", "SELECT"),
+        ("Users can view published chatbots in their tenant", "SELECT"),
+        ("Admin users can create chatbots in their tenant", "INSERT"),
+        ("Admin users can update chatbots in their tenant", "UPDATE"),
+        ("Admin users can delete chatbots in their tenant", "DELETE"),
+        ("Demo user can view published chatbots", "SELECT"),
+    }
+    assert {(policy[0], policy[1], policy[3]) for policy in policies} == {("public", "chatbots", "PERMISSIVE")}
+
+
+def test_check_indexes(fresh: Connection) -> None:
+    indexes = fresh.execute("""
+        SELECT indexname, indexdef
+        FROM pg_indexes
+        WHERE tablename IN ('chatbots', 'users', 'conversations')
+        AND schemaname = 'public';
+    """).fetchall()
+    assert {
+        *("idx_chatbots_tenant_id", "idx_chatbots_created_by", "idx_chatbots_is_published"),
+        *("idx_chatbots_tenant_published", "idx_chatbots_created_at", "idx_chatbots_name"),
+        *("idx_users_role", "idx_users_tenant_role"),
+        *("idx_conversations_chatbot_id", "idx_conversations_tenant_chatbot"),
+    } <= {name for name, _ in indexes}
+    assert all(definition.startswith("CREATE ") for _, definition in indexes)
