@@ -1,39 +1,22 @@
-"""Finding a tenant as a person names it, with a role that sees them all."""
+"""Finding a tenant as a person names it."""
 
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import SetupError
 from app.models import Tenant
-
-HIDDEN = text("""
-    SELECT string_agg(name, ', ') FROM unnest(ARRAY['tenants', 'users', 'chatbots']) AS name
-    WHERE row_security_active('public.' || name)
-""")
-
-
-def require_sight_of_everybody(session: Session) -> None:
-    """See that row security hides no tenant and no person from the session's role.
-
-    Raises:
-        SetupError: it does; what is hidden would be taken for missing.
-    """
-    hidden = session.scalar(HIDDEN)
-    if hidden:
-        raise SetupError(
-            f"Row security hides rows of {hidden} from {session.scalar(text('SELECT current_user'))}: connect"
-            " (DATABASE_URL) as the role that owns them, or as one with BYPASSRLS."
-        )
+from app.sight import require_every_row
 
 
 def find_tenant(session: Session, id_or_name: str) -> Tenant:
     """The tenant with this id, or with this name.
 
     Raises:
-        SetupError: there is none, or several have the name.
+        SetupError: there is none, several have the name, or the session's role does not see everybody's rows.
     """
+    require_every_row(session.connection(), ["chatbots", "tenants", "users"])
     try:
         matches = Tenant.id == UUID(id_or_name)
     except ValueError:

@@ -145,7 +145,7 @@ def test_row_security_is_not_taken_for_nobody_there(people_database: URL, platfo
     for command in (["admins", "list"], ["admins", "grant", ADMIN, "--tenant", "Acme"], ["seed", "--tenant", "Acme"]):
         refused = run("app", *command, url=url)
         assert refused.returncode == 1
-        assert "Row security hides rows of tenants, users, chatbots from admins_onlooker: connect" in refused.stderr
+        assert "Role admins_onlooker does not see every row of chatbots, tenants, users: connect" in refused.stderr
     platform.execute("DROP OWNED BY admins_onlooker; DROP ROLE admins_onlooker")
     platform.commit()
 

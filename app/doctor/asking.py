@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.errors import SetupError
 from app.identity import BECOME, Identity
+from app.sight import require_every_row
 
 TIMEOUT = "30s"  # for each question; what takes longer is told as unknown
 LIMITS = text(f"SELECT set_config('statement_timeout', '{TIMEOUT}', true), set_config('lock_timeout', '2s', true)")
@@ -19,13 +20,6 @@ VERBATIM = {"no_parameters": True}  # a policy's text may have : and % in it
 
 ANONYMOUS = Identity("anon", json.dumps({"role": "anon"}))
 
-HIDDEN = text("""
-    SELECT format('role %s does not see every row of %s', current_user, string_agg(relname, ', ' ORDER BY relname))
-    FROM pg_class
-    WHERE relnamespace = to_regnamespace('public') AND relname = ANY (CAST(:names AS text[]))
-        AND (row_security_active(oid) OR NOT has_table_privilege(oid, 'SELECT'))
-    HAVING count(*) > 0
-""")
 PEOPLE = """
     SELECT users.id, users.email::text, users.role::text, users.is_active, users.tenant_id, tenants.name::text
     FROM public.users LEFT JOIN public.tenants ON tenants.id = users.tenant_id
@@ -95,21 +89,6 @@ class Person:
     def identity(self) -> Identity:
         """What `app.identity.act_as` sets for them."""
         return Identity(self.database_role, json.dumps({"role": self.database_role, "sub": str(self.id)}))
-
-
-def hidden(connection: Connection, names: list[str]) -> str:
-    """Say which of the tables the connection's role does not read past row security; nothing if it reads all."""
-    return connection.scalar(HIDDEN, {"names": names}) or ""
-
-
-def require_every_row(connection: Connection, names: list[str]) -> None:
-    """See that the connection's role reads tables past row security.
-
-    Raises:
-        SetupError: it does not.
-    """
-    if trouble := hidden(connection, names):
-        raise SetupError(f"R{trouble[1:]}: connect as the owner of the tables.")
 
 
 def find(connection: Connection, email_or_id: str) -> Person:

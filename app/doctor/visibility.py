@@ -5,8 +5,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.doctor.asking import ANONYMOUS, Person, UnansweredError, ask, require_becoming, require_every_row
+from app.doctor.asking import ANONYMOUS, Person, UnansweredError, ask, require_becoming
 from app.errors import SetupError
+from app.sight import require_every_row
 
 CHATBOT = text("""
     SELECT chatbots.id, chatbots.name, tenant_id, tenants.name::text AS tenant, is_published
