@@ -1,5 +1,6 @@
 """`python -m app sql`: the guide's files, through psql and as an SQL editor runs them."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -293,6 +294,20 @@ def test_overwrites_nothing_unasked(tmp_path: Path) -> None:
     assert (directory / f"{APPLY}.sql").read_text() == "-- mine"
     assert {path.stem for path in write(directory, configuration(), force=True)} == {APPLY, SEED}
     assert {path.stem: path.read_text() for path in directory.iterdir()} == FILES
+
+
+def test_where_there_is_no_room_for_all_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes = Path.write_bytes
+
+    def fill(path: Path, data: bytes) -> int:
+        if path.name.startswith("rollback"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(SetupError, match="Cannot write .*No space left on device"):
+        write(tmp_path, configuration())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_it_cannot_write_it_says_so(tmp_path: Path) -> None:

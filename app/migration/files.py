@@ -7,8 +7,9 @@ and an SQL editor may wrap it in a transaction of its own. So nothing in it is d
 import importlib.metadata
 import json
 import re
+import tempfile
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alembic.config import Config
@@ -69,13 +70,20 @@ def write(directory: Path, config: Config, *, force: bool = False) -> list[Path]
             names = ", ".join(path.name for path in differing)
             raise SetupError(f"{directory} has other contents in {names}: move them, or overwrite them with --force.")
         written = [path for path in wanted if not path.exists() or path in differing]
-        for path in written:
-            fresh = path.with_name(f".{path.name}.new")
-            fresh.write_bytes(wanted[path].encode())
-            fresh.replace(path)
+        put(directory, {path: wanted[path] for path in written})
     except OSError as error:
-        raise SetupError(f"Cannot write {error.filename} ({error.strerror}): name another directory.") from error
+        where = error.filename or directory
+        raise SetupError(f"Cannot write {where} ({error.strerror}): name another directory.") from error
     return written
+
+
+def put(directory: Path, texts: Mapping[Path, str]) -> None:
+    """Write files, each of them whole; where there is no room for all, none."""
+    with tempfile.TemporaryDirectory(dir=directory) as aside:
+        for path, text in texts.items():
+            (Path(aside) / path.name).write_bytes(text.encode())
+        for path in texts:
+            (Path(aside) / path.name).replace(path)
 
 
 def files(config: Config) -> dict[str, str]:
