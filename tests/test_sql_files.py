@@ -305,7 +305,7 @@ def test_where_there_is_no_room_for_all_nothing_is_written(tmp_path: Path, monke
         return write_bytes(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(SetupError, match="Cannot write .*No space left on device"):
+    with pytest.raises(SetupError, match=r"Cannot write .*No space left on device"):
         write(tmp_path, configuration())
     assert list(tmp_path.iterdir()) == []
 
