@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,7 @@ def go_without(reason: str) -> NoReturn:
 def run(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command that asks nobody anything, reports to nobody, and leaves nothing outside its directory."""
     environment = {
+        "NODE_EXTRA_CA_CERTS": ssl.get_default_verify_paths().cafile or "",  # whom the machine trusts, Node trusts, too
         **os.environ,
         "DO_NOT_TRACK": "1",
         "HOME": str(cwd),
