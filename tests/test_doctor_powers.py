@@ -1,5 +1,6 @@
 """`python -m app doctor --as`: what it says that somebody can do is what the database then does."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -7,7 +8,7 @@ from psycopg import Connection, sql
 from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, text
 
-from app.doctor import asking
+from app.doctor import asking, examination
 from app.doctor.powers import LIMIT, RELATIONS, Powers, Rows
 from tests.conftest import Host
 from tests.examining import examined
@@ -299,18 +300,25 @@ def test_nothing_planted_in_public_is_run(platform: Connection) -> None:
     assert examined(url_of(platform), ACME_MEMBER).tables[2].sees == Rows(True, 1)
 
 
-def test_leaves_no_trace(platform: Connection) -> None:
+def test_leaves_no_trace(platform: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction id is taken, and what it looked at is no use of an index."""
     url = url_of(platform)
-    seen = """
-        SELECT pg_snapshot_xmax(pg_current_snapshot()), sum(idx_scan + seq_scan)
-        FROM pg_stat_user_tables WHERE relname <> 'alembic_version'
-    """
+    own = text("SELECT pg_current_xact_id_if_assigned(), current_setting('transaction_read_only')")
+    look, left = examination.seen, []
+
+    def look_and_ask(script: Any, heads: Any, context: Any, *asked: Any) -> Any:
+        found = look(script, heads, context, *asked)
+        left.append(tuple(context.connection.execute(own).one()))
+        return found
+
+    monkeypatch.setattr(examination, "seen", look_and_ask)
+    scans = "SELECT sum(idx_scan + seq_scan) FROM pg_stat_user_tables WHERE relname <> 'alembic_version'"
     with connect(url) as connection:
         connection.execute("SELECT pg_stat_force_next_flush()")
-        before = connection.execute(seen).fetchone()
+        before = connection.execute(scans).fetchone()
         examined(url, ACME_MEMBER, PUBLISHED)
-        assert connection.execute(seen).fetchone() == before
+        assert left == [(None, "on")]
+        assert connection.execute(scans).fetchone() == before
 
 
 def test_a_leftover_of_supabases_older_setting_is_nobody(host: Host, adopted_template: NoopExecutor) -> None:
