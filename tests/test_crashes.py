@@ -31,9 +31,9 @@ from app.embedded import server_user, temporary_server
 from tests.conftest import Host
 from tests.people import ACME, populate
 from tests.platforms import SUPABASE, settle
-from tests.tools import PROJECT, alembic, catalog, connect, rows, run
+from tests.tools import PROJECT, REVISIONS, alembic, catalog, connect, rows, run
 
-STEPS = list(pairwise(["base", "006", "007", "008", "009", "010"]))
+STEPS = list(pairwise(["base", *REVISIONS]))
 SET_UP = "SELECT set_config(%s, %s, false)"  # how app.migration prepares its session, before any step
 
 # The runner has threads of its own, none of which the children need.

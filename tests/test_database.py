@@ -12,7 +12,7 @@ from app import database, embedded
 from app.embedded import Server
 from app.errors import SetupError
 from app.migration import run as run_of_revisions
-from tests.tools import alembic, catalog, connect, database_url, run
+from tests.tools import NEWEST, alembic, catalog, connect, database_url, run
 
 PREPARED = text("SELECT count(*) FROM pg_prepared_statements")
 
@@ -172,7 +172,7 @@ def test_engine_is_on_the_database_of_alembic(head: URL) -> None:
         assert database.database_url() == head
         engine = database.create_engine(pool_size=1)
         with engine.connect() as connection:
-            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "010"
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == NEWEST
         engine.dispose()
 
 

@@ -30,8 +30,10 @@ UPGRADES = {
         {"chatbots SHARE ROW EXCLUSIVE", "conversations SHARE ROW EXCLUSIVE"},
     ],
     "010": [{"feedback ACCESS EXCLUSIVE"}],
+    "011": [],
 }
 DOWNGRADES = {
+    "011": [],
     "010": [{"feedback ACCESS EXCLUSIVE"}],
     "009": [
         {"chatbots ACCESS EXCLUSIVE", "conversations ACCESS EXCLUSIVE"},

@@ -8,7 +8,7 @@ from app.migration.preflight import Preflight, preflight
 from app.migration.settings import configuration
 from tests.people import ACME, populate
 from tests.platforms import PLAIN, ROLES, SUPABASE, settle
-from tests.tools import alembic, catalog, connect, database_url, run
+from tests.tools import NEWEST, REVISIONS, alembic, catalog, connect, database_url, run
 
 
 def looked_at(url: URL) -> Preflight:
@@ -40,7 +40,7 @@ def test_says_what_each_step_would_do(adoptable: URL) -> None:
         "downgrade: loses who was an admin.",
     ):
         assert line in said.stdout
-    assert [step.revision for step in looked_at(adoptable).steps] == ["006", "007", "008", "009", "010"]
+    assert [step.revision for step in looked_at(adoptable).steps] == list(REVISIONS)
 
 
 def test_of_an_empty_database_all_is_made(empty: URL) -> None:
@@ -241,7 +241,7 @@ def test_says_what_downgrades_would_drop_by_now(platform: Connection, people_dat
     platform.commit()
     said = run("app", "preflight", url=people_database)
     assert said.returncode == 0
-    assert "At revision 010.\nThere is nothing newer." in said.stdout
+    assert f"At revision {NEWEST}.\nThere is nothing newer." in said.stdout
     for loss in ("006: 2 tenants, 7 users", "007: 4 chatbots", "008: the role of 3 admins", "009: the chatbot of 2"):
         assert loss in said.stdout
 

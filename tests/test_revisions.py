@@ -1,5 +1,6 @@
 """Each revision, up, down and up again, with rows in every table."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,21 @@ from sqlalchemy import URL
 
 from app.embedded import Server
 from tests.people import ACME, ACME_MEMBER, ADMIN, ANONYMOUS, MEMBER, SERVICE, populate
-from tests.tools import alembic, attempt, catalog, connect, copy_of_project, dump, rows, run, url_of
+from tests.tools import (
+    NEWEST,
+    REVISIONS,
+    alembic,
+    attempt,
+    catalog,
+    connect,
+    copy_of_project,
+    dump,
+    rows,
+    run,
+    url_of,
+)
 
-STEPS = [("base", "006"), ("006", "007"), ("007", "008"), ("008", "009"), ("009", "010")]
+STEPS = list(pairwise(["base", *REVISIONS]))
 
 
 @pytest.mark.parametrize(("before", "revision"), STEPS)
@@ -198,7 +211,7 @@ def test_supabase_default_privileges_open_nothing(empty: URL, head: URL) -> None
 
 def test_auditor_may_be_granted_the_version_table(platform: Connection) -> None:
     platform.execute("CREATE ROLE auditor; GRANT SELECT ON alembic_version TO auditor; SET LOCAL ROLE auditor")
-    assert platform.execute("SELECT version_num FROM alembic_version").fetchall() == [("010",)]
+    assert platform.execute("SELECT version_num FROM alembic_version").fetchall() == [(NEWEST,)]
 
 
 def test_a_finished_step_tells_postgrest(empty: URL) -> None:
@@ -214,12 +227,12 @@ def test_a_new_revision_asks_for_locks_and_downgrade(head: URL, tmp_path: Path, 
     project = copy_of_project(tmp_path)
     with connect(head) as connection:
         connection.execute("ALTER TABLE messages DROP COLUMN content")
-    command = ["alembic", "revision", "--rev-id", "011", "-m", "add content", *["--autogenerate"][: int(autogenerate)]]
+    command = ["alembic", "revision", "--rev-id", "012", "-m", "add content", *["--autogenerate"][: int(autogenerate)]]
     made = run(*command, url=head, cwd=project)
     assert made.returncode == 0, made.stderr
-    text = (project / "alembic/versions/011_add_content.py").read_text()
-    compile(text, "011", "exec")
-    assert 'down_revision = "010"' in text
+    text = (project / "alembic/versions/012_add_content.py").read_text()
+    compile(text, "012", "exec")
+    assert f'down_revision = "{NEWEST}"' in text
     assert all(f"\n{prompt}: " in text for prompt in ("What", "Locks", "Downgrade"))
     assert ("op.add_column" in text, "import sqlalchemy as sa" in text) == (autogenerate, autogenerate)
 

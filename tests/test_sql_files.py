@@ -15,7 +15,7 @@ from app.migration.settings import configuration
 from tests.people import populate
 from tests.platforms import PLAIN, ROLES, SUPABASE, SUPABASE_OWNER, SUPABASE_PROJECT, settle
 from tests.test_seed import GUIDES_SIX
-from tests.tools import alembic, catalog, connect, copy_of_project, dump, psql, rows, run
+from tests.tools import NEWEST, alembic, catalog, connect, copy_of_project, dump, psql, rows, run
 
 UPGRADES = {
     "006": "006_platform_baseline",
@@ -23,8 +23,10 @@ UPGRADES = {
     "008": "008_add_users_role_column",
     "009": "009_add_conversations_chatbot_id",
     "010": "010_add_feedback_notes_column",
+    "011": "011_add_usage_functions",
 }
 ROLLBACKS = {  # by the revision that they take back
+    "011": "rollback_011_add_usage_functions",
     "010": "rollback_010_feedback_notes",
     "009": "rollback_009_conversations_chatbot",
     "008": "rollback_008_users_role",
@@ -130,12 +132,12 @@ def test_each_file_makes_what_alembic_makes(server: Server, place: URL, run_file
     assert state(place, server.binaries) == by_alembic["base"]
 
 
-@pytest.mark.parametrize("start", ["base", "006", "008", "010"])
+@pytest.mark.parametrize("start", ["base", "006", "008", NEWEST])
 def test_all_at_once_from_wherever_it_is(server: Server, empty: URL, head: URL, run_file: Run, start: str) -> None:
     if start != "base":
         alembic(empty, "upgrade", start)
     for _again in range(2):
-        assert "This database is at revision 010." in run_file(empty, APPLY)
+        assert f"This database is at revision {NEWEST}." in run_file(empty, APPLY)
         assert state(empty, server.binaries) == state(head, server.binaries)
     if start not in {"base", "006"}:
         alembic(empty, "downgrade", start)
@@ -150,7 +152,7 @@ def test_all_at_once_from_wherever_it_is(server: Server, empty: URL, head: URL, 
     [
         *((start, UPGRADES[to], UPGRADES[f"{int(start) + 1:03}"]) for start, to in [("006", "008"), ("008", "010")]),
         *(("base", name, "006_platform_baseline") for revision, name in UPGRADES.items() if revision > "006"),
-        *(("010", name, ROLLBACKS["010"]) for revision, name in ROLLBACKS.items() if revision < "010"),
+        *((NEWEST, name, ROLLBACKS[NEWEST]) for revision, name in ROLLBACKS.items() if revision < NEWEST),
         ("008", ROLLBACKS["007"], ROLLBACKS["008"]),
         ("base", SEED, APPLY),
         ("009", SEED, APPLY),
@@ -220,7 +222,7 @@ def test_a_step_that_alembic_left_half_done_is_finished_by_its_own_file(
     with connect(empty) as connection:
         connection.execute("ALTER TABLE conversations DROP COLUMN chatbot_id")
     run_file(empty, UPGRADES["009"])
-    run_file(empty, UPGRADES["010"])
+    run_file(empty, APPLY)
     assert state(empty, server.binaries) == state(head, server.binaries)
 
 
@@ -247,7 +249,7 @@ def test_nobodys_functions_are_taken_for_postgresqls(empty: URL, run_file: Run) 
         connection.execute(f'ALTER DATABASE "{name}" SET search_path = public, pg_catalog'.encode())
         said = run_file(empty, APPLY)
         connection.execute(f'ALTER DATABASE "{name}" RESET search_path'.encode())
-    assert "This database is at revision 010." in said
+    assert f"This database is at revision {NEWEST}." in said
 
 
 def samples(url: URL) -> list[tuple[object, ...]]:
@@ -328,7 +330,7 @@ def test_the_verb_needs_no_database(tmp_path: Path) -> None:
 
 def test_a_later_revision_gets_a_pair(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
-    (project / "alembic/versions/011_add_things.py").write_text('''"""Add things.
+    (project / "alembic/versions/012_add_things.py").write_text('''"""Add things.
 
 What: a table.
 Locks: none.
@@ -337,7 +339,7 @@ Downgrade: drops it.
 
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "011", "010", None, None
+revision, down_revision, branch_labels, depends_on = "012", "011", None, None
 
 
 def upgrade() -> None:
@@ -350,7 +352,7 @@ def downgrade() -> None:
     said = run("app", "sql", str(tmp_path / "out"), cwd=project)
     assert said.returncode == 0, said.stderr
     made = {path.stem: path.read_text() for path in (tmp_path / "out").iterdir()}
-    assert set(made) - set(FILES) == {"011_add_things", "rollback_011_add_things"}
+    assert set(made) - set(FILES) == {"012_add_things", "rollback_012_add_things"}
     assert "CREATE TABLE public.things ();" in made[APPLY]
     assert "DROP TABLE public.things;" in made[ROLL_BACK]
 
@@ -369,5 +371,5 @@ def test_another_version_table(server: Server, empty: URL, tmp_path: Path) -> No
     assert said.returncode == 0, said.stderr
     psql(server.binaries, empty, "-f", str(tmp_path / "out" / f"{APPLY}.sql"))
     with connect(empty) as connection:
-        assert connection.execute("SELECT version_num FROM chatbots_version").fetchall() == [("010",)]
+        assert connection.execute("SELECT version_num FROM chatbots_version").fetchall() == [(NEWEST,)]
         assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)

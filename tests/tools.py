@@ -19,6 +19,9 @@ from tests.people import Who
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+REVISIONS = ("006", "007", "008", "009", "010", "011")
+NEWEST = REVISIONS[-1]
+
 # Schemas of a fresh install, for an IN list of SQL.
 OURS = "'public'::regnamespace, 'chatbot_private'::regnamespace, 'chatbot_compat'::regnamespace"
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from app.catalog.adoption import TABLES, as_adopted, is_adopted
 from app.catalog.document import documented
-from app.catalog.facts import Difference, Facts, Key, read
+from app.catalog.facts import Difference, Facts, Key, Ours, read
 from app.catalog.openings import openings
 
 COMPATIBILITY = Key("", "schema", "chatbot_compat")
@@ -39,16 +39,15 @@ def compare(connection: Connection, version_table: str) -> Comparison:
         SetupError: the document is missing.
     """
     expected = documented()
-    relations = {key.place for key in expected if key.kind in {"table", "view"} and "." not in key.place}
-    relations -= {"alembic_version"}
-    found = read(connection, relations, version_table)
+    ours = Ours.stated(expected)
+    found = read(connection, ours, version_table)
     adopted = is_adopted(expected, found)
     if adopted:
         expected, found = as_adopted(expected, found)
-        relations -= TABLES
+        ours = ours._replace(relations=ours.relations - TABLES)
     if COMPATIBILITY not in found:  # the README says when to drop it
         expected = {key: facts for key, facts in expected.items() if not in_schema(key, COMPATIBILITY.name)}
-    differences = [*compared(expected, found), *openings(connection, relations)]
+    differences = [*compared(expected, found), *openings(connection, ours)]
     return Comparison(adopted, [each._replace(text=printable(each.text)) for each in differences])
 
 

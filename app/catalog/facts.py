@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -36,6 +36,33 @@ Facts = dict[Key, dict[str, str]]
 """What is stated of each thing: values by what they say, such as "Type" or "USING"; what does not apply is left out."""
 
 
+class Ours(NamedTuple):
+    """The names of what is ours in schema public.
+
+    Args:
+        relations: tables and views.
+        functions: whatever arguments they take.
+    """
+
+    relations: frozenset[str]
+    functions: frozenset[str]
+
+    @classmethod
+    def everything(cls, connection: Connection) -> "Ours":
+        """All that there is in schema public."""
+        return cls(*(frozenset(connection.scalars(names)) for names in (EVERY_RELATION, EVERY_FUNCTION)))
+
+    @classmethod
+    def stated(cls, facts: Facts) -> "Ours":
+        """What facts are of, beside Alembic's own table."""
+        relations = {key.place for key in facts if key.kind in {"table", "view"} and "." not in key.place}
+        functions = {key.place.split("(")[0] for key in facts if key.kind == "function"}
+        return cls(
+            frozenset(relations - {"alembic_version"}),
+            frozenset(each.removeprefix("public.") for each in functions if each.startswith("public.")),
+        )
+
+
 class Difference(NamedTuple):
     """One thing that is not as documented.
 
@@ -55,7 +82,8 @@ class Difference(NamedTuple):
 
 
 FACTS = text(Path(__file__).with_name("facts.sql").read_text())
-EVERY_NAME = text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('public')")
+EVERY_RELATION = text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('public')")
+EVERY_FUNCTION = text("SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace('public')")
 
 # What PostgreSQL's way of writing expressions depends on; whatever the session or the database has set.
 WRITING = {
@@ -83,20 +111,20 @@ TRIGGER = re.compile(
 LISTED_FROM = re.compile(r"\n +FROM (?:(\w+)\.)?(\w+)(?=$|;|\n)")
 
 
-def read(connection: Connection, names: Collection[str] | None = None, version_table: str = "alembic_version") -> Facts:
-    """Read the facts of schemas chatbot_private and chatbot_compat, of relations of public, and of the clients' roles.
+def read(connection: Connection, ours: Ours | None = None, version_table: str = "alembic_version") -> Facts:
+    """Read the facts of schemas chatbot_private and chatbot_compat, of what is ours in public, of the clients' roles.
 
     It takes no lock but ACCESS SHARE, writes nothing, and needs no privilege.
 
     Args:
         connection: in a transaction; its settings are left as they were.
-        names: the relations of public; by default all of them.
+        ours: in schema public; by default all that is there.
         version_table: what Alembic's own table is called here; in the facts it is alembic_version.
     """
     with plain_writing(connection):
-        if names is None:
-            names = set(connection.scalars(EVERY_NAME))
-        rows = connection.execute(FACTS, {"names": sorted(names), "version_table": version_table}).all()
+        ours = ours or Ours.everything(connection)
+        names = {"names": sorted(ours.relations), "functions": sorted(ours.functions)}
+        rows = connection.execute(FACTS, {**names, "version_table": version_table}).all()
     return {
         (key := Key(place, kind, name)): {fact: value for fact, value in shaped(key, facts) if value is not None}
         for place, kind, name, facts in rows

@@ -1,5 +1,5 @@
 -- What is stated of each object, from the catalogs: rows of place, kind, name, facts. Parameters are the names of the
--- relations of schema public to read, and what Alembic's own is called here.
+-- relations and functions of schema public to read, and what Alembic's own is called here.
 -- Roles are named but for the one that owns what is ours: "the owner", which no role's quoted name can be.
 WITH schema AS (
     SELECT * FROM pg_namespace WHERE nspname IN ('chatbot_private', 'chatbot_compat')
@@ -17,7 +17,9 @@ WITH schema AS (
         OR nspname = 'public' AND (relname = :version_table OR relname = ANY (CAST(:names AS text[])))
     )
 ), function AS (
-    SELECT * FROM pg_proc WHERE pronamespace IN (SELECT oid FROM schema)
+    SELECT * FROM pg_proc
+    WHERE pronamespace IN (SELECT oid FROM schema)
+        OR pronamespace = to_regnamespace('public') AND proname = ANY (CAST(:functions AS text[]))
 ), anchor AS (  -- one that owns a single thing is the one who stands out
     SELECT mode() WITHIN GROUP (ORDER BY owner) AS owner FROM (
         SELECT nspowner FROM schema
@@ -191,6 +193,7 @@ WITH schema AS (
     SELECT function.oid::regprocedure::text, 'function', '', 0,
         json_build_object(
             'Comment', obj_description(function.oid, 'pg_proc'),
+            'Arguments', nullif(pg_get_function_arguments(function.oid), ''),
             'Returns', pg_get_function_result(function.oid),
             'Language', lanname,
             'Kind', CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' WHEN 'w' THEN 'window' END,

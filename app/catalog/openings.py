@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from app.catalog.facts import Difference, Key, plain_writing
+from app.catalog.facts import Difference, Key, Ours, plain_writing
 
 OPENINGS = text(Path(__file__).with_name("openings.sql").read_text())
 REMEDIES = {
@@ -18,7 +18,7 @@ REMEDIES = {
 }
 
 
-def openings(connection: Connection, names: Collection[str]) -> Iterator[Difference]:
+def openings(connection: Connection, ours: Ours) -> Iterator[Difference]:
     """Name views, rules and SECURITY DEFINER functions, of whichever schema, that read our relations past row security.
 
     Views count unless they are security_invoker, which costs those nothing who may read past row security anyway.
@@ -26,10 +26,11 @@ def openings(connection: Connection, names: Collection[str]) -> Iterator[Differe
 
     Args:
         connection: in a transaction.
-        names: our relations in schema public.
+        ours: in schema public.
     """
     with plain_writing(connection):
-        rows = connection.execute(OPENINGS, {"names": sorted(names)}).all()
+        names = {"names": sorted(ours.relations), "functions": sorted(ours.functions)}
+        rows = connection.execute(OPENINGS, names).all()
     relations = {(row.schema, row.name) for row in rows if row.kind == "relation"}
     for row in rows:
         match row.kind:

@@ -1,5 +1,6 @@
 -- What may let somebody past row security of our relations by things that are not ours: rows of kind, schema, name,
--- what it reads, and what is known of a function whose body is text. Ours are the names given, in public.
+-- what it reads, and what is known of a function whose body is text. Ours are the relations (names) and functions given,
+-- in public.
 WITH RECURSIVE ours AS (
     SELECT pg_class.oid, relname, relowner FROM pg_class
     WHERE relnamespace = to_regnamespace('public') AND relname = ANY (CAST(:names AS text[]))
@@ -31,6 +32,7 @@ WITH RECURSIVE ours AS (
 ), definer AS (
     SELECT pg_proc.*, nspname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
     WHERE prosecdef AND proowner IN (SELECT oid FROM free) AND nspname <> 'chatbot_private'
+        AND NOT (nspname = 'public' AND proname = ANY (CAST(:functions AS text[])))  -- those are facts
         AND EXISTS (
             SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee IN (SELECT oid FROM bound)
         )

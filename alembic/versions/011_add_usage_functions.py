@@ -1,0 +1,298 @@
+"""Add the guide's monitoring: usage and popularity of chatbots, admins of each tenant, unpublished chatbots.
+
+What: four functions in schema public, where PostgREST finds them. They read past row security, as the owner, and tell
+figures alone: an admin those of their own tenant, service those of every tenant, anybody else nothing.
+Locks: none on existing tables.
+Downgrade: drops the functions; loses nothing.
+"""
+
+from alembic import op
+
+revision = "011"
+down_revision = "010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    create_scope()
+    create_chatbot_usage()
+    create_popular_chatbots()
+    create_tenant_admins()
+    create_unpublished_chatbots()
+    open_functions()
+
+
+def downgrade() -> None:
+    op.execute("DROP FUNCTION public.unpublished_chatbots(uuid)")
+    op.execute("DROP FUNCTION public.tenant_admins(uuid)")
+    op.execute("DROP FUNCTION public.popular_chatbots(uuid, integer)")
+    op.execute("DROP FUNCTION public.chatbot_usage(uuid, integer)")
+    op.execute("DROP FUNCTION chatbot_private.reporting_scope(uuid)")
+
+
+def create_scope() -> None:
+    # A SECURITY DEFINER function is not told who calls it. So service is whoever has taken such a role (SET ROLE, as
+    # PostgREST and act_as do), never a login that has taken none: a superuser's VACUUM, ANALYZE or REFRESH runs other
+    # people's code under that. Fails closed: what is not set selects no row.
+    op.execute("""
+        CREATE FUNCTION chatbot_private.reporting_scope(asked uuid, OUT every_tenant boolean, OUT tenant_id uuid)
+        LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS $$
+        DECLARE
+            taken name := nullif(current_setting('role'), 'none');
+            own uuid;
+        BEGIN
+            IF (
+                SELECT rolbypassrls OR pg_has_role(pg_roles.oid, relowner, 'USAGE')
+                FROM pg_roles, pg_class
+                WHERE rolname = taken AND pg_class.oid = 'public.conversations'::regclass
+            ) THEN
+                every_tenant := asked IS NULL;
+                tenant_id := asked;
+                RETURN;
+            END IF;
+            every_tenant := false;
+            IF chatbot_private.is_admin() THEN
+                own := chatbot_private.tenant_id();
+                tenant_id := CASE WHEN asked IS NULL OR asked = own THEN own END;
+            ELSIF taken IS NULL AND chatbot_private.user_id() IS NULL THEN
+                RAISE EXCEPTION 'nobody knows whose figures to tell' USING
+                    ERRCODE = 'insufficient_privilege',
+                    HINT = 'SET ROLE service_role first, or ask as a person.';
+            END IF;
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION chatbot_private.reporting_scope(uuid) IS
+            'Whose figures the caller is told: every tenant''s or, of the tenant asked for, those that they may know'
+    """)
+
+
+def create_chatbot_usage() -> None:
+    # First by message, which several people may rate, then by conversation, then by chatbot: so nothing is counted
+    # twice, and everything read once. Of the settings, row_security fails where it would hide rows from the owner;
+    # plan_cache_mode plans for the tenant at hand; random_page_cost takes an index for what it is in memory.
+    op.execute("""
+        CREATE FUNCTION public.chatbot_usage(tenant uuid DEFAULT NULL, positive_from integer DEFAULT 4)
+        RETURNS TABLE (
+            tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint,
+            messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric,
+            last_used_at timestamptz
+        )
+        LANGUAGE plpgsql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
+        SET random_page_cost = 1.1
+        AS $$
+        DECLARE
+            scope record := chatbot_private.reporting_scope(tenant);
+        BEGIN
+            RETURN QUERY
+            SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.is_published,
+                coalesce(used.conversations, 0), coalesce(used.messages, 0), coalesce(used.people, 0),
+                coalesce(used.ratings, 0), used.stars / nullif(used.ratings, 0),
+                used.positive::numeric / nullif(used.ratings, 0), used.last_at
+            FROM public.chatbots AS chatbot
+            LEFT JOIN (
+                SELECT talk.tenant_id, talk.chatbot_id, count(*) AS conversations,
+                    sum(talk.messages)::bigint AS messages, count(DISTINCT talk.user_id) AS people,
+                    sum(talk.ratings)::bigint AS ratings, sum(talk.stars) AS stars,
+                    sum(talk.positive)::bigint AS positive,
+                    greatest(max(talk.created_at), max(talk.last_at)) AS last_at
+                FROM (
+                    SELECT said.tenant_id, said.chatbot_id, said.user_id, said.created_at,
+                        count(said.message_id) AS messages, sum(said.ratings) AS ratings, sum(said.stars) AS stars,
+                        sum(said.positive) AS positive, max(said.said_at) AS last_at
+                    FROM (
+                        SELECT conversation.id, conversation.tenant_id, conversation.chatbot_id, conversation.user_id,
+                            conversation.created_at::timestamptz AS created_at, message.id AS message_id,
+                            message.created_at::timestamptz AS said_at, count(feedback.rating) AS ratings,
+                            sum(feedback.rating::numeric) AS stars,
+                            count(*) FILTER (WHERE feedback.rating >= positive_from) AS positive
+                        FROM public.conversations AS conversation
+                        LEFT JOIN public.messages AS message ON message.conversation_id = conversation.id
+                        LEFT JOIN public.feedback AS feedback ON feedback.message_id = message.id
+                        WHERE conversation.chatbot_id IS NOT NULL
+                            AND (scope.every_tenant OR conversation.tenant_id = scope.tenant_id)
+                        GROUP BY conversation.id, message.id
+                    ) AS said
+                    GROUP BY said.id, said.tenant_id, said.chatbot_id, said.user_id, said.created_at
+                ) AS talk
+                GROUP BY talk.tenant_id, talk.chatbot_id
+            ) AS used ON used.tenant_id = chatbot.tenant_id AND used.chatbot_id = chatbot.id
+            WHERE scope.every_tenant OR chatbot.tenant_id = scope.tenant_id
+            ORDER BY coalesce(used.conversations, 0) DESC, chatbot.tenant_id, chatbot.id;
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION public.chatbot_usage(uuid, integer) IS
+            'Of each chatbot, used or not: its conversations, their messages, the people who had them, ratings, their'
+            ' mean, the share of them from positive_from on (0 to 1), when it was last talked to. An admin''s own'
+            ' tenant; for service the tenant asked for, or all'
+    """)
+
+
+def create_popular_chatbots() -> None:
+    op.execute("""
+        CREATE FUNCTION public.popular_chatbots(tenant uuid DEFAULT NULL, best integer DEFAULT 10)
+        RETURNS TABLE (
+            tenant_id uuid, place bigint, chatbot_id uuid, chatbot_name text, conversations bigint
+        )
+        LANGUAGE plpgsql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
+        SET random_page_cost = 1.1
+        AS $$
+        DECLARE
+            scope record := chatbot_private.reporting_scope(tenant);
+        BEGIN
+            RETURN QUERY
+            SELECT ranked.tenant_id, ranked.place, ranked.chatbot_id, chatbot.name::text, ranked.conversations
+            FROM (
+                SELECT counted.*, rank() OVER (
+                    PARTITION BY counted.tenant_id ORDER BY counted.conversations DESC
+                ) AS place
+                FROM (
+                    SELECT conversation.tenant_id, conversation.chatbot_id, count(*) AS conversations
+                    FROM public.conversations AS conversation
+                    WHERE conversation.chatbot_id IS NOT NULL
+                        AND (scope.every_tenant OR conversation.tenant_id = scope.tenant_id)
+                    GROUP BY conversation.tenant_id, conversation.chatbot_id
+                ) AS counted
+            ) AS ranked
+            JOIN public.chatbots AS chatbot
+                ON chatbot.tenant_id = ranked.tenant_id AND chatbot.id = ranked.chatbot_id
+            WHERE ranked.place <= best
+            ORDER BY ranked.tenant_id, ranked.place, ranked.chatbot_id;
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION public.popular_chatbots(uuid, integer) IS
+            'Of each tenant, the chatbots with the most conversations, down to place best; equals share a place. An'
+            ' admin''s own tenant; for service the tenant asked for, or all'
+    """)
+
+
+def create_tenant_admins() -> None:
+    # Inactive ones are told apart: they have no rights. Tenants without any are told, too.
+    op.execute("""
+        CREATE FUNCTION public.tenant_admins(tenant uuid DEFAULT NULL)
+        RETURNS TABLE (tenant_id uuid, tenant_name text, admins bigint, active_admins bigint)
+        LANGUAGE plpgsql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
+        AS $$
+        DECLARE
+            scope record := chatbot_private.reporting_scope(tenant);
+        BEGIN
+            RETURN QUERY
+            SELECT its.id, its.name::text, coalesce(counted.admins, 0), coalesce(counted.active, 0)
+            FROM public.tenants AS its
+            LEFT JOIN (
+                SELECT person.tenant_id, count(*) AS admins, count(*) FILTER (WHERE person.is_active) AS active
+                FROM public.users AS person
+                WHERE person.role = 'admin' AND (scope.every_tenant OR person.tenant_id = scope.tenant_id)
+                GROUP BY person.tenant_id
+            ) AS counted ON counted.tenant_id = its.id
+            WHERE scope.every_tenant OR its.id = scope.tenant_id
+            ORDER BY its.name, its.id;
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION public.tenant_admins(uuid) IS
+            'Of each tenant, how many admins it has, and how many of them are active. An admin''s own tenant; for'
+            ' service the tenant asked for, or all'
+    """)
+
+
+def create_unpublished_chatbots() -> None:
+    op.execute("""
+        CREATE FUNCTION public.unpublished_chatbots(tenant uuid DEFAULT NULL)
+        RETURNS TABLE (
+            tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz
+        )
+        LANGUAGE plpgsql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
+        AS $$
+        DECLARE
+            scope record := chatbot_private.reporting_scope(tenant);
+        BEGIN
+            RETURN QUERY
+            SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.created_at, chatbot.updated_at
+            FROM public.chatbots AS chatbot
+            WHERE NOT chatbot.is_published AND (scope.every_tenant OR chatbot.tenant_id = scope.tenant_id)
+            ORDER BY chatbot.updated_at DESC, chatbot.id;
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION public.unpublished_chatbots(uuid) IS
+            'Chatbots that are not published, the one changed last first. An admin''s own tenant; for service the'
+            ' tenant asked for, or all'
+    """)
+
+
+def open_functions() -> None:
+    # To nobody to whom default privileges opened them.
+    op.execute("""
+        DO $$
+        DECLARE
+            function regprocedure;
+            grantee text;
+        BEGIN
+            FOR function, grantee IN
+                SELECT pg_proc.oid, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
+                WHERE pg_proc.oid = ANY (ARRAY['chatbot_private.reporting_scope(uuid)'::regprocedure,
+                    'public.chatbot_usage(uuid, integer)', 'public.popular_chatbots(uuid, integer)',
+                    'public.tenant_admins(uuid)', 'public.unpublished_chatbots(uuid)'])
+                    AND acl.grantee <> proowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', function, grantee);
+            END LOOP;
+        END
+        $$
+    """)
+    op.execute("""
+        GRANT EXECUTE ON FUNCTION public.chatbot_usage(uuid, integer), public.popular_chatbots(uuid, integer),
+            public.tenant_admins(uuid), public.unpublished_chatbots(uuid)
+        TO authenticated, service_role
+    """)
+
+
+OBSTACLES = """
+    SELECT format('Function %s exists already', oid::regprocedure),
+        'rename or drop it: this package makes one of that name'
+    FROM pg_proc
+    WHERE pronamespace = to_regnamespace('public')
+        AND proname IN ('chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
+    UNION ALL
+    SELECT format('%s does not see every row of %s, so figures would be wrong', current_user, relname),
+        'connect as its owner, or as a role with BYPASSRLS that may SELECT from it'
+    FROM pg_class
+    WHERE oid = ANY (ARRAY[to_regclass('public.tenants'), to_regclass('public.users'),
+            to_regclass('public.conversations'), to_regclass('public.messages'), to_regclass('public.feedback')])
+        AND (NOT has_table_privilege(oid, 'SELECT') OR row_security_active(oid))
+"""
+
+# An adopted platform may look for the parts of a conversation by other ways.
+WARNINGS = """
+    SELECT format('No index of %s begins with %s, so chatbot_usage reads the whole table: CREATE INDEX CONCURRENTLY ON'
+        ' public.%s (%s)', relation, attname, relation, attname)
+    FROM (VALUES ('messages', 'conversation_id'), ('feedback', 'message_id')) AS needed (relation, name)
+    JOIN pg_attribute ON attrelid = to_regclass('public.' || relation) AND attname = name
+    WHERE NOT EXISTS (
+        SELECT FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum AND indpred IS NULL AND indisvalid
+    )
+"""
+
+# What of the platform's own needs what a downgrade drops.
+DEPENDENTS = """
+    SELECT DISTINCT pg_describe_object(classid, objid, 0), format('drop or change it first: it needs %s', proname)
+    FROM pg_depend JOIN pg_proc ON pg_proc.oid = refobjid
+    WHERE refclassid = 'pg_proc'::regclass AND pronamespace = to_regnamespace('public')
+        AND proname IN ('chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
+        AND deptype = 'n'
+"""

@@ -1,0 +1,319 @@
+"""The guide's monitoring: who is told whose figures, and that each figure is what counting row by row comes to."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from statistics import mean
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from tests.people import (
+    ACME,
+    ADMIN,
+    EVERYBODY,
+    GLOBEX,
+    INACTIVE_ADMIN,
+    MEMBER,
+    NO_TOKEN,
+    SERVICE,
+    Who,
+    missing_roles,
+)
+from tests.policies import Outcomes, Place, cases
+from tests.tools import become, connect, libpq_url
+
+# The owner has taken no role: see reporting_scope of revision 011.
+FIGURES = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    usage                       grant      0      0         0     2       0      2       4 guard
+    usage of Acme               grant      0      0         0     2       0      0       2 guard
+    usage of Globex             grant      0      0         0     0       0      2       2 guard
+    popular                     grant      0      0         0     1       0      1       2 guard
+    popular of Acme             grant      0      0         0     1       0      0       1 guard
+    popular of Globex           grant      0      0         0     0       0      1       1 guard
+    admins                      grant      0      0         0     1       0      1       2 guard
+    admins of Acme              grant      0      0         0     1       0      0       1 guard
+    admins of Globex            grant      0      0         0     0       0      1       1 guard
+    unpublished                 grant      0      0         0     1       0      1       2 guard
+    unpublished of Acme         grant      0      0         0     1       0      0       1 guard
+    unpublished of Globex       grant      0      0         0     0       0      1       1 guard
+"""
+FUNCTIONS = {
+    "usage": "chatbot_usage",
+    "popular": "popular_chatbots",
+    "admins": "tenant_admins",
+    "unpublished": "unpublished_chatbots",
+}
+ASKED = {"": "", " of Acme": f"'{ACME}'", " of Globex": f"'{GLOBEX}'"}
+CALLS = {
+    what + whose: f"SELECT * FROM {function}({tenant})"
+    for what, function in FUNCTIONS.items()
+    for whose, tenant in ASKED.items()
+}
+
+
+@pytest.mark.parametrize(("statement", "outcomes"), cases(FIGURES, CALLS))
+def test_who_is_told_whose_figures(place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert place.attempt_as_each(statement) == outcomes
+
+
+# Each figure, counted row by row
+
+Row = dict[str, Any]
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@contextmanager
+def busy(place: Place, seed: int) -> Iterator[Connection[Row]]:
+    """A superuser's connection, in a transaction, to a database with conversations of all kinds."""
+    chance = random.Random(seed)
+
+    def some_time() -> datetime:
+        return BEGINNING + timedelta(minutes=chance.randrange(500_000))
+
+    with (
+        psycopg.connect(libpq_url(place.url), autocommit=True, row_factory=dict_row) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        execute = connection.execute
+        for number in range(8):  # some of one name, in one tenant and in both
+            execute(
+                "INSERT INTO chatbots (tenant_id, name, system_prompt, model, is_published, updated_at)"
+                " VALUES (%s, %s, 'Be.', 'm', %s, %s)",
+                ((ACME, GLOBEX)[number % 2], f"Bot {number // 4}", number % 3 == 0, some_time()),
+            )
+        people = execute("SELECT id, tenant_id FROM users").fetchall()
+        bots = execute("SELECT id, tenant_id FROM chatbots ORDER BY id").fetchall()
+        for _ in range(60):
+            person = chance.choice(people)
+            its = [bot["id"] for bot in bots if bot["tenant_id"] == person["tenant_id"]]
+            talk = execute(
+                "INSERT INTO conversations (tenant_id, user_id, chatbot_id, created_at) VALUES (%s, %s, %s, %s)"
+                " RETURNING id",
+                (person["tenant_id"], person["id"], chance.choice([None, *its[:-1]]), some_time()),
+            ).fetchone()
+            for _ in range(chance.randrange(4)):
+                message = execute(
+                    "INSERT INTO messages (conversation_id, role, content, created_at)"
+                    " VALUES (%s, 'assistant', 'Yes.', %s) RETURNING id",
+                    ((talk or {})["id"], some_time()),
+                ).fetchone()
+                for critic in chance.sample(EVERYBODY, chance.choice([0, 0, 1, 3])):
+                    execute(
+                        "INSERT INTO feedback (message_id, user_id, rating) VALUES (%s, %s, %s)",
+                        ((message or {})["id"], critic, chance.randint(1, 5)),
+                    )
+        yield connection
+
+
+def every_row(connection: Connection[Row], table: str) -> list[Row]:
+    return connection.execute(f"SELECT * FROM {table}".encode()).fetchall()
+
+
+def usage_by_row(connection: Connection[Row], positive_from: int) -> list[Row]:
+    """What chatbot_usage is to tell of every tenant, counted as a person would with the rows on cards."""
+    talks, messages, feedback = (every_row(connection, table) for table in ("conversations", "messages", "feedback"))
+    counted = []
+    for bot in every_row(connection, "chatbots"):
+        its_talks = [talk for talk in talks if talk["chatbot_id"] == bot["id"]]
+        its_messages = [each for each in messages if each["conversation_id"] in {talk["id"] for talk in its_talks}]
+        ratings = [each["rating"] for each in feedback if each["message_id"] in {one["id"] for one in its_messages}]
+        positive = [rating for rating in ratings if rating >= positive_from]
+        counted.append(
+            {
+                "tenant_id": bot["tenant_id"],
+                "chatbot_id": bot["id"],
+                "chatbot_name": bot["name"],
+                "is_published": bot["is_published"],
+                "conversations": len(its_talks),
+                "messages": len(its_messages),
+                "people": len({talk["user_id"] for talk in its_talks}),
+                "ratings": len(ratings),
+                "mean_rating": float(Fraction(mean(map(Fraction, ratings)))) if ratings else None,
+                "positive_share": len(positive) / len(ratings) if ratings else None,
+                "last_used_at": max((each["created_at"] for each in [*its_talks, *its_messages]), default=None),
+            }
+        )
+    return counted
+
+
+def told(connection: Connection[Row], who: Who, call: str) -> list[Row]:
+    """What somebody is told, with fractions as floats."""
+    with connection.transaction(force_rollback=True):
+        become(connection, who)
+        rows = connection.execute(f"SELECT * FROM {call}".encode()).fetchall()
+    for row in rows:
+        for name in row.keys() & {"mean_rating", "positive_share"}:
+            row[name] = None if row[name] is None else float(row[name])
+    return rows
+
+
+def same(one: Sequence[Row], other: Sequence[Row]) -> bool:
+    """Whether these are the same rows, in any order, fractions but for their last digit."""
+
+    def key(row: Row) -> list[tuple[str, str]]:
+        return sorted((name, f"{each:.12f}" if isinstance(each, float) else str(each)) for name, each in row.items())
+
+    return sorted(map(key, one)) == sorted(map(key, other))
+
+
+@pytest.mark.parametrize("positive_from", [4, 2])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_usage_is_what_counting_row_by_row_comes_to(place: Place, seed: int, positive_from: int) -> None:
+    with busy(place, seed) as connection:
+        expected = usage_by_row(connection, positive_from)
+        assert max(row["ratings"] for row in expected) > max(row["conversations"] for row in expected) > 3
+        assert min(row["conversations"] for row in expected) == 0
+        of_all = told(connection, SERVICE, f"chatbot_usage(positive_from => {positive_from})")
+        assert same(of_all, expected)
+        assert [row["conversations"] for row in of_all] == sorted(row["conversations"] for row in expected)[::-1]
+        its = [row for row in expected if row["tenant_id"] == ACME]
+        for who, tenant in ((ADMIN, ""), (ADMIN, f"'{ACME}', "), (SERVICE, f"'{ACME}', ")):
+            assert same(told(connection, who, f"chatbot_usage({tenant}positive_from => {positive_from})"), its)
+
+
+def test_usage_with_the_guides_columns_is_what_the_guides_query_means(place: Place) -> None:
+    """Its alias c put right: conversations that are counted once, ratings that are not multiplied."""
+    with busy(place, 3) as connection:
+        rows = connection.execute(f"""
+            SELECT cb.id AS chatbot_id, COUNT(DISTINCT conv.id) AS conversations, AVG(f.rating) AS mean_rating
+            FROM public.chatbots cb
+            LEFT JOIN public.conversations conv ON cb.id = conv.chatbot_id
+            LEFT JOIN public.messages m ON conv.id = m.conversation_id
+            LEFT JOIN public.feedback f ON m.id = f.message_id
+            WHERE cb.tenant_id = '{ACME}'
+            GROUP BY cb.id
+        """).fetchall()
+        guides = [{**row, "mean_rating": row["mean_rating"] and float(row["mean_rating"])} for row in rows]
+        ours = [{name: row[name] for name in guides[0]} for row in told(connection, ADMIN, "chatbot_usage()")]
+        assert same(ours, guides)
+
+
+@pytest.mark.parametrize("best", [1, 2, 10])
+def test_popular_chatbots_are_those_with_the_most_conversations(place: Place, best: int) -> None:
+    with busy(place, 4) as connection:
+        counted = [row for row in usage_by_row(connection, 4) if row["conversations"]]
+        expected = []
+        for row in counted:
+            others = [other for other in counted if other["tenant_id"] == row["tenant_id"]]
+            ahead = sum(other["conversations"] > row["conversations"] for other in others)
+            if ahead < best:
+                names = ("chatbot_id", "chatbot_name", "conversations")
+                expected.append(
+                    {"tenant_id": row["tenant_id"], "place": ahead + 1} | {each: row[each] for each in names}
+                )
+        places = [(row["tenant_id"], row["place"]) for row in expected]
+        assert len(places) > len(set(places)) or best == 1  # equals share a place
+        of_all = told(connection, SERVICE, f"popular_chatbots(best => {best})")
+        assert same(of_all, expected)
+        assert [(row["tenant_id"], row["place"]) for row in of_all] == sorted(places)
+        its = [row for row in expected if row["tenant_id"] == ACME]
+        assert same(told(connection, ADMIN, f"popular_chatbots(best => {best})"), its)
+
+
+def test_admins_are_counted_of_each_tenant_also_of_none(place: Place) -> None:
+    with busy(place, 5) as connection:
+        connection.execute("UPDATE users SET role = 'user' WHERE tenant_id = %s", (GLOBEX,))
+        assert told(connection, SERVICE, "tenant_admins()") == [
+            {"tenant_id": ACME, "tenant_name": "Acme", "admins": 2, "active_admins": 1},
+            {"tenant_id": GLOBEX, "tenant_name": "Globex", "admins": 0, "active_admins": 0},
+        ]
+        assert [row["tenant_id"] for row in told(connection, ADMIN, "tenant_admins()")] == [ACME]
+
+
+def test_unpublished_chatbots_newest_change_first(place: Place) -> None:
+    with busy(place, 6) as connection:
+        drafts = [row for row in every_row(connection, "chatbots") if not row["is_published"]]
+        drafts.sort(key=lambda row: row["updated_at"], reverse=True)
+        names = {"chatbot_id": "id", "chatbot_name": "name"}
+        columns = ("tenant_id", "chatbot_id", "chatbot_name", "created_at", "updated_at")
+        expected = [{each: row[names.get(each, each)] for each in columns} for row in drafts]
+        assert told(connection, SERVICE, "unpublished_chatbots()") == expected
+        its = [row for row in expected if row["tenant_id"] == ACME]
+        assert told(connection, ADMIN, "unpublished_chatbots()") == its
+
+
+# Who asks, when a function cannot be told
+
+
+@pytest.mark.parametrize("call", [f"SELECT * FROM {function}()" for function in FUNCTIONS.values()])
+def test_the_owner_is_told_everything_once_it_has_taken_its_role(place: Place, call: str) -> None:
+    with connect(place.url.set(username=place.owner)) as connection, connection.transaction(force_rollback=True):
+        refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="SET ROLE service_role first")
+        with refused, connection.transaction():
+            connection.execute(call.encode())
+        connection.execute(f"SET LOCAL ROLE {place.owner}".encode())
+        assert connection.execute(call.encode()).rowcount > 1
+
+
+SPY = """
+    CREATE SCHEMA spying AUTHORIZATION usage_spy;
+    SET LOCAL ROLE usage_spy;
+    CREATE FUNCTION spying.count_all(integer) RETURNS bigint LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER AS $$
+        BEGIN RETURN (SELECT count(*) FROM public.chatbot_usage()); END
+    $$;
+    CREATE MATERIALIZED VIEW spying.all_of_it AS SELECT * FROM public.chatbot_usage() WITH NO DATA;
+    CREATE TABLE spying.trap AS SELECT 0 AS n;
+    CREATE INDEX ON spying.trap (spying.count_all(n));
+    RESET ROLE;
+"""
+
+
+@pytest.mark.parametrize(
+    "routine",
+    [
+        "REFRESH MATERIALIZED VIEW spying.all_of_it",
+        "REINDEX TABLE spying.trap",
+        "SELECT spying.count_all(0)",
+    ],
+    ids=["refresh", "index", "function"],
+)
+def test_what_a_superuser_runs_for_somebody_is_told_nothing(place: Place, routine: str) -> None:
+    """An heir of authenticated plants its code where maintenance runs it: as the heir, in a superuser's session."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute(missing_roles("usage_spy IN ROLE authenticated"))
+        connection.execute(SPY)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="nobody knows whose figures to tell"):
+            connection.execute(routine.encode())
+
+
+@pytest.mark.parametrize(("who", "rows"), [(ADMIN, 2), (MEMBER, 0), (NO_TOKEN, 0), (INACTIVE_ADMIN, 0)])
+def test_a_function_of_the_owners_tells_its_caller_no_more(place: Place, who: Who, rows: int) -> None:
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("""
+            CREATE FUNCTION public.report() RETURNS bigint LANGUAGE sql SECURITY DEFINER
+            AS 'SELECT count(*) FROM public.chatbot_usage()'
+        """)
+        connection.execute(f"ALTER FUNCTION public.report() OWNER TO {place.owner}".encode())
+        become(connection, who)
+        assert connection.execute("SELECT public.report()").fetchone() == (rows,)
+
+
+def test_a_role_past_row_security_that_is_granted_nothing_is_told_nothing(place: Place) -> None:
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute(missing_roles("usage_backup BYPASSRLS"))
+        connection.execute("SET LOCAL ROLE usage_backup")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function"):
+            connection.execute("SELECT FROM chatbot_usage()")
+
+
+@pytest.mark.parametrize("function", ["chatbot_usage", "popular_chatbots", "tenant_admins"])
+def test_rather_no_figures_than_of_a_part_of_the_rows(place: Place, function: str) -> None:
+    """Where row security has come to bind the owner, counting goes on over the rows that it leaves."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute(missing_roles("usage_owner"))
+        for table in ("users", "tenants", "chatbots", "conversations", "messages", "feedback"):
+            connection.execute(f"GRANT SELECT ON {table} TO usage_owner".encode())
+        connection.execute("GRANT USAGE ON SCHEMA chatbot_private TO usage_owner")
+        connection.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatbot_private TO usage_owner")
+        arguments = "uuid, integer" if function in {"chatbot_usage", "popular_chatbots"} else "uuid"
+        connection.execute(f"ALTER FUNCTION {function}({arguments}) OWNER TO usage_owner".encode())
+        become(connection, ADMIN)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="query would be affected by row-level security"):
+            connection.execute(f"SELECT FROM {function}()".encode())
