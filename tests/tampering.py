@@ -276,7 +276,12 @@ def of_function(key: Key, its: dict[str, str]) -> Changes:
         "Language",
         f"{CATALOGS} UPDATE pg_proc SET prolang = 12 {row}",  # internal,
     )
-    yield "Returns", f"{CATALOGS} UPDATE pg_proc SET prorettype = 'bytea'::regtype {row}"
+    if its["Returns"].startswith("TABLE"):
+        yield "Returns", f"{CATALOGS} UPDATE pg_proc SET proargnames[cardinality(proargnames)] = 'renamed' {row}"
+    else:
+        yield "Returns", f"{CATALOGS} UPDATE pg_proc SET prorettype = 'bytea'::regtype {row}"
+    if "Arguments" in its:
+        yield "Arguments", f"{CATALOGS} UPDATE pg_proc SET proargnames[1] = 'renamed' {row}"
     yield "Kind", f"{CATALOGS} UPDATE pg_proc SET prokind = 'w' {row}"
     yield from comments(function, its)
 

@@ -268,19 +268,20 @@ OBSTACLES = """
     FROM pg_proc
     WHERE pronamespace = to_regnamespace('public')
         AND proname IN ('chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
-    UNION ALL
-    SELECT format('%s does not see every row of %s, so figures would be wrong', current_user, relname),
-        'connect as its owner, or as a role with BYPASSRLS that may SELECT from it'
+"""
+
+# An adopted platform may keep tables from the role that migrates, or look for a conversation's parts by other ways.
+WARNINGS = """
+    SELECT format('%s does not see every row of %s, so the functions that count them fail until it may SELECT from'
+        ' them, and owns them or has BYPASSRLS', current_user, string_agg(relname, ', ' ORDER BY relname))
     FROM pg_class
     WHERE oid = ANY (ARRAY[to_regclass('public.tenants'), to_regclass('public.users'),
             to_regclass('public.conversations'), to_regclass('public.messages'), to_regclass('public.feedback')])
         AND (NOT has_table_privilege(oid, 'SELECT') OR row_security_active(oid))
-"""
-
-# An adopted platform may look for the parts of a conversation by other ways.
-WARNINGS = """
-    SELECT format('No index of %s begins with %s, so chatbot_usage reads the whole table: CREATE INDEX CONCURRENTLY ON'
-        ' public.%s (%s)', relation, attname, relation, attname)
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT format('No index of %s begins with %s, so chatbot_usage reads the whole table: create one, CONCURRENTLY',
+        relation, attname)
     FROM (VALUES ('messages', 'conversation_id'), ('feedback', 'message_id')) AS needed (relation, name)
     JOIN pg_attribute ON attrelid = to_regclass('public.' || relation) AND attname = name
     WHERE NOT EXISTS (
