@@ -8,7 +8,8 @@ from psycopg import Connection, sql
 from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, text
 
-from app.doctor import asking, examination
+from app import asking
+from app.doctor import examination
 from app.doctor.powers import LIMIT, RELATIONS, Powers, Rows
 from tests.conftest import Host
 from tests.examining import examined

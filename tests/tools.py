@@ -102,7 +102,7 @@ class Counted(ClientCursor[Any]):
         return super().execute(query, *arguments, **options)
 
 
-def become(connection: Connection, who: Who) -> None:
+def become(connection: Connection[Any], who: Who) -> None:
     """Be somebody for the rest of the transaction, as PostgREST does it."""
     if who.claims is not None:
         connection.execute("SELECT set_config('request.jwt.claims', %s, true)", (who.claims,))

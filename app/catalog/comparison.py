@@ -10,6 +10,7 @@ from app.catalog.adoption import TABLES, as_adopted, is_adopted
 from app.catalog.document import documented
 from app.catalog.facts import Difference, Facts, Key, Ours, read
 from app.catalog.openings import openings
+from app.terminal import printable
 
 COMPATIBILITY = Key("", "schema", "chatbot_compat")
 
@@ -54,11 +55,6 @@ def compare(connection: Connection, version_table: str) -> Comparison:
 def in_schema(key: Key, schema: str) -> bool:
     """Whether something is in a schema, or is the schema."""
     return schema in {key.place.partition(".")[0], key.name}
-
-
-def printable(line: str) -> str:
-    """A line without what a terminal would take for something else than text, as names may have it."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 def compared(expected: Facts, found: Facts) -> Iterator[Difference]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
+from app.asking import UnansweredError, ask
 from app.catalog.document import documented
-from app.doctor.asking import UnansweredError, ask
 from app.sight import hidden
 
 # What is said of rows, the table, and which of its rows.

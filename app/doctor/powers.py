@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, text
 
-from app.doctor.asking import Person, UnansweredError, ask
+from app.asking import UnansweredError, ask
+from app.doctor.person import Person
 from app.identity import Identity
 
 RELATIONS = ("tenants", "users", "chatbots", "published_chatbots", "conversations", "messages", "feedback")

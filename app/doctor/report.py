@@ -3,12 +3,12 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from app.catalog.comparison import printable
-from app.doctor.asking import Person
 from app.doctor.examination import Examination
 from app.doctor.health import Indexes
 from app.doctor.health import Rows as Orphans
+from app.doctor.person import Person
 from app.doctor.powers import LIMIT, Powers, Rows
+from app.terminal import printable
 
 WIDTH = 116
 NAME = 20  # columns of a table's name, and of each answer

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.doctor.asking import ANONYMOUS, Person, UnansweredError, ask, require_becoming
+from app.asking import ANONYMOUS, UnansweredError, ask, require_becoming
+from app.doctor.person import Person
 from app.errors import SetupError
 from app.sight import require_every_row
 

@@ -1,11 +1,26 @@
-"""The tables as SQLAlchemy models, as they are at the newest revision."""
+"""The tables as SQLAlchemy models, and the functions to select from, as they are at the newest revision."""
 
 from app.models.base import Base
 from app.models.chatbot import Chatbot
 from app.models.conversation import Conversation
 from app.models.feedback import Feedback
+from app.models.functions import chatbot_usage, popular_chatbots, tenant_admins, unpublished_chatbots
 from app.models.message import Message, MessageRole
 from app.models.tenant import Tenant
 from app.models.user import Role, User
 
-__all__ = ["Base", "Chatbot", "Conversation", "Feedback", "Message", "MessageRole", "Role", "Tenant", "User"]
+__all__ = [
+    "Base",
+    "Chatbot",
+    "Conversation",
+    "Feedback",
+    "Message",
+    "MessageRole",
+    "Role",
+    "Tenant",
+    "User",
+    "chatbot_usage",
+    "popular_chatbots",
+    "tenant_admins",
+    "unpublished_chatbots",
+]

@@ -37,8 +37,8 @@ CHATBOT_USAGE: Columns = (
     column("messages", BigInteger),
     column("people", BigInteger),
     column("ratings", BigInteger),
-    column("mean_rating", Numeric),
-    column("positive_share", Numeric),
+    column("mean_rating", Numeric(asdecimal=False)),
+    column("positive_share", Numeric(asdecimal=False)),
     column("last_used_at", TIME),
 )
 POPULAR_CHATBOTS: Columns = (

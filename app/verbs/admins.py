@@ -6,6 +6,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from app import admins as roles
+from app.terminal import printable
 from app.verbs.shared import add, database_session
 
 admins = typer.Typer(help="Say who is an admin, and change it: the guide's Assign Admin Roles.", no_args_is_help=True)
@@ -36,9 +37,10 @@ def list_(tenant: Annotated[str | None, typer.Option(help="Id or name. Default: 
     """List the admins of each tenant, and how many chatbots it has."""
     with database_session() as session:
         for each in roles.admins(session, tenant):
-            print(f"{each.tenant.name} ({each.tenant.id}), chatbots: {each.chatbots}")
+            print(f"{printable(each.tenant.name)} ({each.tenant.id}), chatbots: {each.chatbots}")
             for person in each.admins:
-                print(f"  {person.id}  {person.email}{'' if person.is_active else '  (inactive: has no rights)'}")
+                inactive = "" if person.is_active else "  (inactive: has no rights)"
+                print(f"  {person.id}  {printable(person.email)}{inactive}")
             if not any(person.is_active for person in each.admins):
                 print("  no active admin")
 
@@ -49,7 +51,7 @@ def tell(session: Session, result: roles.Changed, what: str) -> None:
     for person in [*result.changed, *result.unchanged]:
         word = "now" if person in result.changed else "already"
         inactive = "" if person.is_active else " (inactive: has no rights)"
-        print(f"{person.email} of {result.tenant.name} is {word} {what}{inactive}.")
+        print(printable(f"{person.email} of {result.tenant.name} is {word} {what}{inactive}."))
 
 
 add(admins, grant, example="python -m app admins grant ada@acme.example --tenant Acme")

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from app import seed as samples
 from app.models import User
+from app.terminal import printable
 from app.verbs.shared import database_session
 
 
@@ -19,8 +20,9 @@ def seed(
     with database_session() as session:
         result = samples.seed(session, tenant)
         session.commit()
-        print(f"Tenant {result.tenant.name} ({result.tenant.id}): {result.added_chatbots} chatbots added", end="")
-        print(f", {result.added_people} people added." if result.added_people else ".")
-        people = select(User).where(User.tenant_id == result.tenant.id).order_by(User.role, User.email).limit(10)
-        for person in session.scalars(people):
-            print(f"  {person.role:5}  {person.id}  {person.email}")
+        name = printable(result.tenant.name)
+        people = f", {result.added_people} people added." if result.added_people else "."
+        print(f"Tenant {name} ({result.tenant.id}): {result.added_chatbots} chatbots added{people}")
+        some = select(User).where(User.tenant_id == result.tenant.id).order_by(User.role, User.email).limit(10)
+        for person in session.scalars(some):
+            print(f"  {person.role:5}  {person.id}  {printable(person.email)}")
