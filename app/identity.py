@@ -75,7 +75,12 @@ def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", user
             raise ValueError  # UUID() reads blanks, a sign, 0x and digits of other scripts as something else
     except (AttributeError, TypeError, ValueError):
         raise ValueError(f"user_id must be a UUID, not {user_id!r}") from None
-    assume(target, Identity("authenticated", json.dumps({"role": "authenticated", "sub": str(person)})))
+    assume(target, identity_of(person))
+
+
+def identity_of(user_id: UUID, role: str = "authenticated") -> Identity:
+    """What a person's token says."""
+    return Identity(role, json.dumps({"role": role, "sub": str(user_id)}))
 
 
 def act_as_anonymous(target: "Session | AsyncSession | Connection | AsyncConnection") -> None:

@@ -1,6 +1,5 @@
 """Of whom the doctor is asked."""
 
-import json
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.asking import LIMITS, require_becoming
 from app.errors import SetupError
-from app.identity import Identity
+from app.identity import Identity, identity_of
 from app.sight import require_every_row
 
 PEOPLE = """
@@ -37,7 +36,7 @@ class Person:
     @property
     def identity(self) -> Identity:
         """What `app.identity.act_as` sets for them."""
-        return Identity(self.database_role, json.dumps({"role": self.database_role, "sub": str(self.id)}))
+        return identity_of(self.id, self.database_role)
 
 
 def find(connection: Connection, email_or_id: str) -> Person:

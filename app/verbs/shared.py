@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -34,7 +34,7 @@ def database_session() -> Iterator[Session]:
         with errors_for_a_person(), database.announced_engine() as engine, Session(engine) as session:
             yield session
     except ProgrammingError as error:
-        if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
+        if not isinstance(error.orig, UndefinedTable | UndefinedColumn | UndefinedFunction):
             raise
         sys.exit("Error: This database is not at the newest revision: run `alembic upgrade head` first.")
 

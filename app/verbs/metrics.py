@@ -1,0 +1,29 @@
+"""`python -m app metrics`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.metrics.collection import Section, collect, require_textfile
+from app.verbs.shared import database_session
+
+READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+
+def metrics(
+    sections: Annotated[list[Section] | None, typer.Argument(help="Of the guide's. Default: all.")] = None,
+    textfile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.prom", help="Write it for node_exporter's textfile collector, whole or not at all."),
+    ] = None,
+) -> None:
+    """Print the guide's Metrics to Track in Prometheus' text format. Only reads."""
+    with database_session() as session:
+        if textfile is not None:
+            require_textfile(textfile)
+        found = collect(session.connection(execution_options=READ_ONLY), sections or [])
+        if textfile is None:
+            print(found.text(), end="")
+        else:
+            found.write(textfile)
