@@ -34,6 +34,8 @@ WITH_A_DATABASE = {
     ("admins", "grant"): ["ada@acme.example", "--tenant", "Acme"],
     ("admins", "revoke"): ["ada@acme.example", "--tenant", "Acme"],
     ("admins", "list"): [],
+    ("usage",): [],
+    ("metrics",): [],
 }
 
 

@@ -17,7 +17,7 @@ from app.metrics.families import counter, measured
 
 REFUSED = "refused statements"
 KINDS = {  # of refusals, and what tells each in a line of the log; the first that fits
-    "tenant key": ("23503", "conversations_tenant_id_chatbot_id_fkey"),
+    "key": ("23503", "conversations_tenant_id_chatbot_id_fkey"),
     "link": ("42501", "require_visible_chatbot"),
     "membership": ("42501", "require_table_owner"),
     "policy": ("42501", "row-level security"),
@@ -59,12 +59,21 @@ def unreadable(connection: Connection) -> str:
 
 def refusals(connection: Connection) -> Iterator[str]:
     """The kind of each refusal in this database that the current log file has."""
-    database = connection.engine.url.database or connection.scalar(text("SELECT current_database()"))
+    database = connection.scalar(text("SELECT current_database()"))
     for line in lines(connection):
         if b'"42501"' in line or b'"23503"' in line:
-            entry = json.loads(line.decode(errors="replace"))
+            entry = parsed(line)
             if entry.get("dbname") == database and (kind := kind_of(entry)):
                 yield kind
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """A line of the log; nothing of one that is none, as a full disk leaves."""
+    try:
+        entry = json.loads(line.decode(errors="replace"))
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def lines(connection: Connection) -> Iterator[bytes]:

@@ -1,0 +1,140 @@
+"""`python -m app usage`, and the functions behind it as the models have them."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import URL, Engine, TableValuedAlias, create_engine, select
+from sqlalchemy.orm import Session
+
+from app import models
+from app.identity import act_as
+from app.models import functions
+from app.usage import usage
+from tests.people import ACME, ACME_ADMIN, ACME_MEMBER, DRAFT, GLOBEX, GLOBEX_ADMIN, PUBLISHED, missing_roles
+from tests.tools import connect, run, url_of
+
+FUNCTIONS = {
+    "chatbot_usage": (models.chatbot_usage, functions.CHATBOT_USAGE),
+    "popular_chatbots": (models.popular_chatbots, functions.POPULAR_CHATBOTS),
+    "tenant_admins": (models.tenant_admins, functions.TENANT_ADMINS),
+    "unpublished_chatbots": (models.unpublished_chatbots, functions.UNPUBLISHED_CHATBOTS),
+}
+
+
+@pytest.fixture
+def engine(people_database: URL) -> Iterator[Engine]:
+    engine = create_engine(people_database.set(username="application"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_models_have_the_columns_of_the_database(people_database: URL, engine: Engine, name: str) -> None:
+    _, columns = FUNCTIONS[name]
+    with connect(people_database) as connection:
+        found = connection.execute(
+            """
+            SELECT out.name, format_type(out.type, NULL)
+            FROM pg_proc, unnest(proallargtypes, proargmodes, proargnames) AS out (type, mode, name)
+            WHERE proname = %s AND mode = 't'
+            """,
+            (name,),
+        ).fetchall()
+    types = {"BIGINT": "bigint", "BOOLEAN": "boolean", "TEXT": "text", "NUMERIC": "numeric", "UUID": "uuid"}
+    types["TIMESTAMP WITH TIME ZONE"] = "timestamp with time zone"
+    dialect = engine.dialect
+    assert [(each.name, types[each.type.compile(dialect)]) for each in columns] == found
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_admin_selects_from_the_models_functions(engine: Engine, name: str) -> None:
+    function, _ = FUNCTIONS[name]
+
+    def seen_by(person: UUID, its: TableValuedAlias) -> set[UUID]:
+        with Session(engine) as session:
+            act_as(session, person)
+            return set(session.scalars(select(its.c.tenant_id)))
+
+    assert seen_by(ACME_ADMIN, function()) == {ACME}
+    assert seen_by(ACME_ADMIN, function(ACME)) == {ACME}
+    assert seen_by(ACME_ADMIN, function(GLOBEX)) == set()
+    assert seen_by(GLOBEX_ADMIN, function()) == {GLOBEX}
+    assert seen_by(ACME_MEMBER, function()) == set()
+
+
+def test_figures_come_as_numbers(engine: Engine) -> None:
+    with Session(engine) as session:
+        act_as(session, ACME_ADMIN)
+        its = models.chatbot_usage(positive_from=5)
+        row = session.execute(select(its).where(its.c.chatbot_id == PUBLISHED)).one()
+    assert (row.conversations, row.messages, row.people, row.ratings) == (1, 2, 1, 1)
+    assert (row.mean_rating, row.positive_share) == (5.0, 1.0)
+    assert isinstance(row.mean_rating, float)
+
+
+def test_of_all_tenants_and_of_one(session: Session) -> None:
+    assert {each.tenant_name for each in usage(session)} == {"Acme", "Globex"}
+    for named in ("Acme", str(ACME)):
+        assert [each.chatbot_id for each in usage(session, named)] == [PUBLISHED, DRAFT]  # the most used first
+    assert usage(session, "Acme", positive_from=6)[0].positive_share == 0
+
+
+# On the command line
+
+EVIL = "Bot \x1b[2J[bold]; DROP\n\t\u202etxt"
+
+
+def test_a_table_for_people(platform: Connection) -> None:
+    platform.execute("UPDATE chatbots SET name = %s WHERE id = %s", (EVIL, DRAFT))
+    platform.commit()
+    told = run("app", "usage", "--tenant", "Acme", url=url_of(platform))
+    assert told.returncode == 0, told.stderr
+    heading, used, draft = told.stdout.splitlines()
+    assert heading.split()[-5:] == ["Ratings", "Mean", "Positive", "Last", "used"]
+    assert used.split()[:9] == ["Acme", "Acme", "Support", "yes", "1", "2", "1", "1", "5.00"]
+    assert "100%" in used
+    assert draft.rstrip().endswith("never")
+    assert r"Bot \x1b[2J[bold]; DROP\n\t\u202etxt" in draft
+    assert told.stdout.isprintable() or set(told.stdout) - {"\n"} <= set(filter(str.isprintable, told.stdout))
+
+
+def test_json_and_csv_for_programs(platform: Connection) -> None:
+    platform.execute("UPDATE chatbots SET name = %s WHERE id = %s", (EVIL, DRAFT))
+    platform.commit()
+    as_json = json.loads(run("app", "usage", "--json", url=url_of(platform)).stdout)
+    as_csv = list(csv.DictReader(io.StringIO(run("app", "usage", "--csv", url=url_of(platform)).stdout, newline="")))
+    assert len(as_json) == len(as_csv) == 4
+    assert as_json[0].keys() == as_csv[0].keys()
+    drafts = [next(row for row in rows if row["chatbot_id"] == str(DRAFT)) for rows in (as_json, as_csv)]
+    assert [draft["chatbot_name"] for draft in drafts] == [EVIL, EVIL]
+    assert (drafts[0]["mean_rating"], drafts[1]["mean_rating"]) == (None, "")
+    used = next(row for row in as_json if row["chatbot_id"] == str(PUBLISHED))
+    assert (used["conversations"], used["mean_rating"], used["is_published"]) == (1, 5.0, True)
+    assert used["last_used_at"].endswith("+00:00")
+
+
+def test_bad_input_is_a_sentence(platform: Connection) -> None:
+    platform.execute(missing_roles("usage_reader LOGIN"))
+    platform.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO usage_reader")
+    platform.commit()
+    url = url_of(platform)
+    for arguments, to, code, sentence in (
+        (["--tenant", "Nope"], url, 1, "Error: There is no tenant 'Nope'"),
+        (["--json", "--csv"], url, 2, "exclude each other"),
+        (["--positive-from", "many"], url, 2, "Invalid value for '--positive-from'"),
+        ([], url.set(username="usage_reader"), 1, "does not see every row of chatbots, conversations, feedback, "),
+    ):
+        told = run("app", "usage", *arguments, url=to)
+        assert (told.returncode, told.stdout, "Traceback" in told.stderr) == (code, "", False)
+        assert sentence in " ".join(told.stderr.split())
+
+
+def test_where_there_are_no_chatbots(head: URL) -> None:
+    told = run("app", "usage", url=head)
+    assert (told.returncode, told.stdout) == (0, "There are no chatbots.\n")
+    assert run("app", "usage", "--json", url=head).stdout == "[]\n"
