@@ -54,6 +54,18 @@ def fresh_server(binaries: Path) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def logging_server(binaries: Path) -> Iterator[URL]:
+    """A database with people, on a server that writes its log in JSON."""
+    with temporary_server(binaries, logging_collector="on", log_destination="jsonlog") as server:
+        alembic(server.url(), "upgrade", "head")
+        with connect(server.url()) as connection:
+            connection.execute("CREATE DATABASE other")
+            connection.execute(LOGIN_ROLES)
+            populate(connection)
+        yield server.url()
+
+
 @dataclass(frozen=True)
 class Host:
     """A server as pytest-postgresql's `depends_on` takes one; its templates begin as copies of template1."""

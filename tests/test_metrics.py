@@ -1,6 +1,5 @@
 """`python -m app metrics`: each figure beside what it is of, and what cannot be measured."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -10,7 +9,6 @@ from psycopg import Connection, sql
 from sqlalchemy import URL, create_engine
 from sqlalchemy.orm import Session
 
-from app.embedded import temporary_server
 from app.metrics import security
 from app.metrics.collection import Section, collect
 from app.usage import usage
@@ -20,15 +18,13 @@ from tests.people import (
     DRAFT,
     GLOBEX,
     GLOBEX_PUBLISHED,
-    LOGIN_ROLES,
     MEMBER,
     OWN_TALK,
     PUBLISHED,
     SERVICE,
     missing_roles,
-    populate,
 )
-from tests.tools import alembic, attempt, connect, run, url_of
+from tests.tools import attempt, connect, run, url_of
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]  # by name, then by labels
 
@@ -158,18 +154,6 @@ def test_scans_are_counted(platform: Connection, setting: str, name: str, labels
 # Security
 
 
-@pytest.fixture(scope="module")
-def logging(binaries: Path) -> Iterator[URL]:
-    """A database with people, on a server that writes its log in JSON."""
-    with temporary_server(binaries, logging_collector="on", log_destination="jsonlog") as server:
-        alembic(server.url(), "upgrade", "head")
-        with connect(server.url()) as connection:
-            connection.execute("CREATE DATABASE other")
-            connection.execute(LOGIN_ROLES)
-            populate(connection)
-        yield server.url()
-
-
 REFUSED = {
     "grant": (MEMBER, "DELETE FROM users"),
     "policy": (
@@ -183,12 +167,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_each_refusal_is_counted_by_its_kind(logging: URL, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_refusal_is_counted_by_its_kind(logging_server: URL, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(security, "LENGTH", 1000)  # lines that are cut between two reads
-    before = collected(logging, Section.SECURITY)["refused_statements_total"]
+    before = collected(logging_server, Section.SECURITY)["refused_statements_total"]
     assert set(before) == {labelled(kind=each) for each in REFUSED}
     who, statement = REFUSED[kind]
-    with connect(logging) as connection:
+    with connect(logging_server) as connection:
         if kind == "membership":
             connection.execute("GRANT UPDATE (role) ON users TO authenticated")
         refused = attempt(connection, who, statement, {})
@@ -197,21 +181,21 @@ def test_each_refusal_is_counted_by_its_kind(logging: URL, kind: str, monkeypatc
         assert attempt(connection, who, "SELECT 1", {}) == 1
         with pytest.raises(psycopg.errors.UniqueViolation):  # another error than of rights
             connection.execute("INSERT INTO tenants TABLE tenants")
-    with connect(logging.set(database="other")) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with connect(logging_server.set(database="other")) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
         other.execute("SET ROLE anon; CREATE TABLE elsewhere ()")
-    after = collected(logging, Section.SECURITY)
+    after = collected(logging_server, Section.SECURITY)
     counted = {labels: value - before[labels] for labels, value in after["refused_statements_total"].items()}
     assert counted == {labels: float(labels == labelled(kind=kind)) for labels in before}
     assert after["measured"] == {labelled(what="refused statements", reason=""): 1}
 
 
-def test_a_log_with_other_lines_is_read_on(logging: URL) -> None:
-    with connect(logging) as connection:
+def test_a_log_with_other_lines_is_read_on(logging_server: URL) -> None:
+    with connect(logging_server) as connection:
         for broken in (r'{"state_code": "42501", ', r'["42501"]', r'"42501"', r'\377 {"42501": \377}'):
             append = f"printf '{broken}\\n' >> $(ls -t log/*.json | head -1)"
             connection.execute(sql.SQL("COPY (SELECT) TO PROGRAM {}").format(append))
         attempt(connection, *REFUSED["grant"], {})
-    assert collected(logging, Section.SECURITY)["refused_statements_total"][labelled(kind="grant")] >= 1
+    assert collected(logging_server, Section.SECURITY)["refused_statements_total"][labelled(kind="grant")] >= 1
 
 
 def test_rolled_back_transactions_are_counted(platform: Connection) -> None:
@@ -225,12 +209,12 @@ def test_rolled_back_transactions_are_counted(platform: Connection) -> None:
     assert collected(url, Section.SECURITY)["rolled_back_transactions_total"][labelled()] > before
 
 
-def test_a_log_that_cannot_be_read_is_no_zero(platform: Connection, logging: URL) -> None:
-    with connect(logging) as connection:
+def test_a_log_that_cannot_be_read_is_no_zero(platform: Connection, logging_server: URL) -> None:
+    with connect(logging_server) as connection:
         connection.execute(missing_roles("metrics_outsider LOGIN"))
     for url, reason in (
         (url_of(platform), "the server writes no log in JSON"),
-        (logging.set(username="metrics_outsider"), "the role may not read the server's log"),
+        (logging_server.set(username="metrics_outsider"), "the role may not read the server's log"),
     ):
         found = collected(url, Section.SECURITY)
         assert found["measured"] == {labelled(what="refused statements", reason=reason): 0}

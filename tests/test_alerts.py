@@ -1,0 +1,52 @@
+"""The example alerts: each is set off by what it is for, of metrics that there are."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from app.metrics import families
+from tests.test_metrics import collected
+from tests.tools import PROJECT, run
+
+ALERTS, CASES = PROJECT / "app/metrics/alerts.yml", PROJECT / "tests/alerts.yml"
+
+
+def promtool(*arguments: str | Path, given: str | None = None) -> None:
+    """Run Prometheus' promtool; see that it finds nothing wrong."""
+    binary = shutil.which("promtool")
+    if binary is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI has to have promtool: see .ci/run")
+        pytest.skip("needs promtool, of Prometheus")
+    done = subprocess.run([binary, *arguments], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_the_alerts_are_valid() -> None:
+    promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+
+
+def test_each_alert_is_set_off_by_what_it_is_for() -> None:
+    promtool("test", "rules", CASES)
+    set_off = re.findall(r"alertname: (\w+)\n +exp_alerts", CASES.read_text())
+    assert sorted(set_off) == sorted(re.findall(r"alert: (\w+)", ALERTS.read_text()))
+
+
+def test_prometheus_can_read_the_metrics(people_database: URL) -> None:
+    promtool("check", "metrics", given=run("app", "metrics", url=people_database).stdout)
+
+
+def test_the_alerts_ask_for_metrics_and_labels_that_there_are(logging_server: URL) -> None:
+    there_are = collected(logging_server)
+    for name in set(re.findall(rf"{families.PREFIX}(\w+)", ALERTS.read_text())):
+        assert name in there_are
+    labels = {label for its in there_are.values() for each in its for label in each}
+    for name, operator, values in re.findall(r'(\w+)(=~?)"([^"]+)"', ALERTS.read_text()):
+        for value in values.split("|") if operator == "=~" else [values]:
+            assert (name, value) in labels
