@@ -91,7 +91,7 @@ def create_chatbot_usage() -> None:
             RETURN QUERY
             SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.is_published,
                 coalesce(used.conversations, 0), coalesce(used.messages, 0), coalesce(used.people, 0),
-                coalesce(used.ratings, 0), used.stars / nullif(used.ratings, 0),
+                coalesce(used.ratings, 0), used.stars::numeric / nullif(used.ratings, 0),
                 used.positive::numeric / nullif(used.ratings, 0), used.last_at
             FROM public.chatbots AS chatbot
             LEFT JOIN (
@@ -108,7 +108,7 @@ def create_chatbot_usage() -> None:
                         SELECT conversation.id, conversation.tenant_id, conversation.chatbot_id, conversation.user_id,
                             conversation.created_at::timestamptz AS created_at, message.id AS message_id,
                             message.created_at::timestamptz AS said_at, count(feedback.rating) AS ratings,
-                            sum(feedback.rating::numeric) AS stars,
+                            sum(feedback.rating) AS stars,
                             count(*) FILTER (WHERE feedback.rating >= positive_from) AS positive
                         FROM public.conversations AS conversation
                         LEFT JOIN public.messages AS message ON message.conversation_id = conversation.id
