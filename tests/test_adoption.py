@@ -334,6 +334,10 @@ REFUSED = {
         "ALTER TABLE users OWNER TO authenticated",
         "users belongs to authenticated, whose rights authenticated has",
     ),
+    "own-monitoring": (
+        "CREATE FUNCTION popular_chatbots() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        r"Function public.popular_chatbots\(\) exists already: rename or drop it",
+    ),
     "own-private-schema": ("CREATE SCHEMA chatbot_private", "Schema chatbot_private exists already: rename it"),
     "own-compat-schema": ("CREATE SCHEMA chatbot_compat", "Schema chatbot_compat exists already: rename it"),
 }
@@ -459,6 +463,11 @@ def test_what_no_longer_fits_after_adoption_is_refused(empty: URL, revision: str
         ("CREATE VIEW theirs AS SELECT name FROM chatbots", "view public.theirs.*needs chatbots"),
         ("CREATE TABLE theirs (id uuid REFERENCES chatbots)", "constraint theirs_id_fkey.*needs chatbots"),
         ("CREATE VIEW theirs AS SELECT role FROM users", "view public.theirs.*needs users.role"),
+        ("CREATE VIEW theirs AS SELECT people FROM chatbot_usage()", "view public.theirs.*needs chatbot_usage"),
+        (
+            "CREATE FUNCTION theirs() RETURNS bigint LANGUAGE sql RETURN (SELECT count(*) FROM tenant_admins())",
+            r"function public.theirs\(\).*needs tenant_admins",
+        ),
         ("CREATE PUBLICATION theirs FOR TABLE users (id, role)", "publication.*needs users.role"),
         (
             "CREATE POLICY theirs ON conversations USING (chatbot_id IS NULL)",

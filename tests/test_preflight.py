@@ -105,7 +105,9 @@ def test_force_row_level_security_binds_an_owner_that_does_not_bypass_it(fresh_r
             GRANT REFERENCES ON tenants TO newcomer;
             GRANT CREATE ON DATABASE {adoptable.database} TO newcomer
         """)
-        assert looked_at(fresh_role).obstacles == []
+        found = looked_at(fresh_role)
+        assert found.obstacles == []
+        assert "newcomer does not see every row of messages, tenants" in found.steps[-1].warnings[0]
         connection.execute("ALTER TABLE users FORCE ROW LEVEL SECURITY")
         ((reason, remedy),) = looked_at(fresh_role).obstacles
         assert reason == "users has FORCE ROW LEVEL SECURITY, which hides its rows from newcomer"
@@ -166,6 +168,11 @@ def test_warns_of_what_weakens_or_breaks(adoptable: URL) -> None:
             "009",
             "CREATE FUNCTION latest() RETURNS conversations LANGUAGE sql AS 'SELECT * FROM conversations LIMIT 1'",
             "Function public.latest() takes whole rows of conversations",
+        ),
+        (
+            "011",
+            "ALTER TABLE feedback DROP CONSTRAINT feedback_message_id_user_id_key",
+            "No index of feedback begins with message_id, so chatbot_usage reads the whole table",
         ),
     ],
 )
