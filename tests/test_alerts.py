@@ -50,3 +50,13 @@ def test_the_alerts_ask_for_metrics_and_labels_that_there_are(logging_server: UR
     for name, operator, values in re.findall(r'(\w+)(=~?)"([^"]+)"', ALERTS.read_text()):
         for value in values.split("|") if operator == "=~" else [values]:
             assert (name, value) in labels
+
+
+def test_the_readmes_metrics_are_there(logging_server: URL) -> None:
+    there_are = collected(logging_server)
+    table = re.search(r"\| The guide's .*?\n\n", (PROJECT / "README.md").read_text(), re.S)
+    assert table
+    kinds = {value for labels in there_are["refused_statements_total"] for _, value in labels}
+    named = set(re.findall(r"`(\w+)`", table[0])) - kinds
+    assert len(named) > 10
+    assert named <= there_are.keys()

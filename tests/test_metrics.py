@@ -1,5 +1,6 @@
 """`python -m app metrics`: each figure beside what it is of, and what cannot be measured."""
 
+import re
 from pathlib import Path
 
 import psycopg
@@ -24,7 +25,7 @@ from tests.people import (
     SERVICE,
     missing_roles,
 )
-from tests.tools import attempt, connect, run, url_of
+from tests.tools import PROJECT, attempt, connect, run, url_of
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]  # by name, then by labels
 
@@ -187,6 +188,20 @@ def test_each_refusal_is_counted_by_its_kind(logging_server: URL, kind: str, mon
     counted = {labels: value - before[labels] for labels, value in after["refused_statements_total"].items()}
     assert counted == {labels: float(labels == labelled(kind=kind)) for labels in before}
     assert after["measured"] == {labelled(what="refused statements", reason=""): 1}
+
+
+def test_a_role_that_is_granted_the_readmes_rights_reads_the_log(logging_server: URL) -> None:
+    grants = re.search(
+        r"`(GRANT pg_monitor TO) …; (GRANT EXECUTE ON FUNCTION\s[^`]* TO) …`", (PROJECT / "README.md").read_text()
+    )
+    assert grants
+    with connect(logging_server) as connection:
+        connection.execute(missing_roles("metrics_monitor LOGIN"))
+        for grant in grants.groups():
+            connection.execute(f"{grant} metrics_monitor".encode())
+        attempt(connection, *REFUSED["grant"], {})
+    found = collected(logging_server.set(username="metrics_monitor"), Section.SECURITY)
+    assert found["refused_statements_total"][labelled(kind="grant")] >= 1
 
 
 def test_a_log_with_other_lines_is_read_on(logging_server: URL) -> None:
