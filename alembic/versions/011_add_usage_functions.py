@@ -56,7 +56,7 @@ def create_scope() -> None:
             IF chatbot_private.is_admin() THEN
                 own := chatbot_private.tenant_id();
                 tenant_id := CASE WHEN asked IS NULL OR asked = own THEN own END;
-            ELSIF taken IS NULL AND chatbot_private.user_id() IS NULL THEN
+            ELSIF taken IS NULL THEN
                 RAISE EXCEPTION 'nobody knows whose figures to tell' USING
                     ERRCODE = 'insufficient_privilege',
                     HINT = 'SET ROLE service_role first, or ask as a person.';

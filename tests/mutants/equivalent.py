@@ -11,5 +11,15 @@ EQUIVALENT = {
     r"policy (conversations|feedback) .*: for all": (
         "each of the four commands has a policy with the same condition for the same people"
     ),
+    r"function (chatbot_usage|tenant_admins)\(\): true for \(?"
+    r"(scope\.every_tenant|(scope\.every_tenant OR )?(conversation|person)\.tenant_id = scope\.tenant_id)\)?": (
+        "what is not of the tenant is left out by what it is joined to; without this, it would be read"
+    ),
+    r"function chatbot_usage\(\): true for conversation\.chatbot_id IS NOT NULL": (
+        "no chatbot is joined to what has none; with this, the partial index serves"
+    ),
+    r"function (chatbot_usage|popular_chatbots)\(\): true for (used|chatbot)\.tenant_id = \w+\.tenant_id": (
+        "a conversation's chatbot is of its tenant, as the foreign key sees to"
+    ),
     r"function require_table_owner\(\): true for contype = 'f'": "no constraint but a foreign key has an action",
 }
