@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models import Tenant, chatbot_usage
@@ -12,8 +12,6 @@ from app.sight import require_every_row
 from app.tenants import find_tenant
 
 COUNTED = ["chatbots", "conversations", "feedback", "messages", "tenants", "users"]
-# The functions of revision 011 tell everything to who has taken a role past row security, not to who was born with one.
-TAKE_OWN_ROLE = select(func.set_config("role", text("current_user"), True))
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,6 @@ class ChatbotUsage:
     last_used_at: datetime | None
 
 
-def take_own_role(connection: Connection) -> None:
-    """Be entitled to everybody's figures for the rest of the transaction.
-
-    Raises:
-        SetupError: the connection's role does not see every row.
-    """
-    require_every_row(connection, COUNTED)
-    connection.execute(TAKE_OWN_ROLE)
-
-
 def usage(session: Session, tenant: str | None = None, positive_from: int = 4) -> list[ChatbotUsage]:
     """The usage of a tenant's chatbots, or of all, the most used first.
 
@@ -62,8 +50,8 @@ def usage(session: Session, tenant: str | None = None, positive_from: int = 4) -
     Raises:
         SetupError: there is no such tenant, or row security hides rows from this role.
     """
-    take_own_role(session.connection())
+    require_every_row(session.connection(), COUNTED)
     its = chatbot_usage(find_tenant(session, tenant).id if tenant is not None else None, positive_from)
-    query = select(its, Tenant.name.label("tenant_name")).join(Tenant, Tenant.id == its.c.tenant_id)
+    query = select(its, func.coalesce(Tenant.name, "").label("tenant_name")).join(Tenant, Tenant.id == its.c.tenant_id)
     order = (its.c.conversations.desc(), Tenant.name, its.c.chatbot_name, its.c.chatbot_id)
     return [ChatbotUsage(**row) for row in session.execute(query.order_by(*order)).mappings()]

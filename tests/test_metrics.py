@@ -34,9 +34,10 @@ def samples(text: str) -> Samples:
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found.setdefault(sample.name.removeprefix("chatbot_platform_"), {})[frozenset(sample.labels.items())] = (
-                sample.value
-            )
+            its = found.setdefault(sample.name.removeprefix("chatbot_platform_"), {})
+            labels = frozenset(sample.labels.items())
+            assert labels not in its, "a scrape with a sample twice is refused"
+            its[labels] = sample.value
     return found
 
 
@@ -44,7 +45,7 @@ def collected(url: URL, *sections: Section) -> Samples:
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            return samples(collect(connection, sections).text())
+            return samples(collect(connection, sections).text().decode())
     finally:
         engine.dispose()
 
@@ -251,6 +252,8 @@ def test_text_or_file(platform: Connection, tmp_path: Path) -> None:
     collected_at = "collected_timestamp_seconds"
     assert samples(file.read_text()).keys() == samples(printed.stdout).keys()
     assert samples(printed.stdout).pop(collected_at).keys() == {labelled(section="usage")}
+    twice = samples(run("app", "metrics", "usage", "usage", url=url).stdout)
+    assert twice.keys() == samples(printed.stdout).keys()
     whole = samples(run("app", "metrics", url=url).stdout)
     assert whole[collected_at].keys() == {labelled(section=section) for section in Section}
     assert samples(printed.stdout).keys() < whole.keys()

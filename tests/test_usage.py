@@ -15,8 +15,19 @@ from app import models
 from app.identity import act_as
 from app.models import functions
 from app.usage import usage
-from tests.people import ACME, ACME_ADMIN, ACME_MEMBER, DRAFT, GLOBEX, GLOBEX_ADMIN, PUBLISHED, missing_roles
-from tests.tools import connect, run, url_of
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_MEMBER,
+    DRAFT,
+    GLOBEX,
+    GLOBEX_ADMIN,
+    PUBLISHED,
+    missing_roles,
+    populate,
+)
+from tests.platforms import PLAIN, ROLES
+from tests.tools import alembic, connect, run, url_of
 
 FUNCTIONS = {
     "chatbot_usage": (models.chatbot_usage, functions.CHATBOT_USAGE),
@@ -41,7 +52,7 @@ def test_the_models_have_the_columns_of_the_database(people_database: URL, engin
             """
             SELECT out.name, format_type(out.type, NULL)
             FROM pg_proc, unnest(proallargtypes, proargmodes, proargnames) AS out (type, mode, name)
-            WHERE proname = %s AND mode = 't'
+            WHERE pronamespace = 'public'::regnamespace AND proname = %s AND mode = 't'
             """,
             (name,),
         ).fetchall()
@@ -127,6 +138,8 @@ def test_bad_input_is_a_sentence(platform: Connection) -> None:
         (["--tenant", "Nope"], url, 1, "Error: There is no tenant 'Nope'"),
         (["--json", "--csv"], url, 2, "exclude each other"),
         (["--positive-from", "many"], url, 2, "Invalid value for '--positive-from'"),
+        (["--positive-from", "99999999999"], url, 2, "Invalid value for '--positive-from'"),
+        (["--tenant", "\udcff"], url, 1, "Error: An argument is no text in UTF-8: type it again."),
         ([], url.set(username="usage_reader"), 1, "does not see every row of chatbots, conversations, feedback, "),
     ):
         told = run("app", "usage", *arguments, url=to)
@@ -138,3 +151,33 @@ def test_where_there_are_no_chatbots(head: URL) -> None:
     told = run("app", "usage", url=head)
     assert (told.returncode, told.stdout) == (0, "There are no chatbots.\n")
     assert run("app", "usage", "--json", url=head).stdout == "[]\n"
+
+
+def test_what_an_adopted_platform_lets_in_is_told(empty: URL) -> None:
+    """Tenants without a name, times that programs have no word for, keys of a type of its own."""
+    with connect(empty) as connection:
+        connection.execute("CREATE DOMAIN key AS uuid; CREATE DOMAIN flag AS boolean")
+        own = PLAIN.replace(" uuid", " key").replace(" boolean", " flag").replace(" integer", " bigint")
+        connection.execute(ROLES + ";" + own)
+        populate(connection, last="006")
+        alembic(empty, "upgrade", "head")
+        populate(connection, first="007")
+        connection.execute("UPDATE tenants SET name = NULL; UPDATE conversations SET created_at = 'infinity'")
+        connection.execute("UPDATE messages SET created_at = '20000-01-01' WHERE role = 'user'")
+    told = run("app", "usage", url=empty)
+    assert (told.returncode, len(told.stdout.splitlines())) == (0, 5), told.stderr
+    measured = run("app", "metrics", url=empty)
+    assert measured.returncode == 0, measured.stderr
+    assert (
+        f'chatbot_info{{chatbot="Acme Support",chatbot_id="{PUBLISHED}",published="true",tenant=""' in measured.stdout
+    )
+
+
+def test_what_a_terminal_cannot_show_is_spelled_out(platform: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform.execute("UPDATE chatbots SET name = '\u2603' WHERE id = %s", (DRAFT,))
+    platform.commit()
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    for arguments, shown in ((["usage"], "\\u2603"), (["usage", "--csv"], "\\u2603")):
+        told = run("app", *arguments, url=url_of(platform))
+        assert (told.returncode, shown in told.stdout) == (0, True), told.stderr
+    assert run("app", "metrics", "usage", url=url_of(platform)).returncode == 0

@@ -1,7 +1,8 @@
 """Add the guide's monitoring: usage and popularity of chatbots, admins of each tenant, unpublished chatbots.
 
-What: four functions in schema public, where PostgREST finds them. They read past row security, as the owner, and tell
-figures alone: an admin those of their own tenant, service those of every tenant, anybody else nothing.
+What: four functions in schema public, where PostgREST finds them, each before one in chatbot_private that reads past
+row security, as the owner, and tells figures alone: an admin those of their own tenant, service those of every tenant,
+anybody else nothing.
 Locks: none on existing tables.
 Downgrade: drops the functions; loses nothing.
 """
@@ -24,58 +25,63 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION public.unpublished_chatbots(uuid)")
-    op.execute("DROP FUNCTION public.tenant_admins(uuid)")
-    op.execute("DROP FUNCTION public.popular_chatbots(uuid, integer)")
-    op.execute("DROP FUNCTION public.chatbot_usage(uuid, integer)")
-    op.execute("DROP FUNCTION chatbot_private.reporting_scope(uuid)")
+    op.execute("DROP FUNCTION IF EXISTS public.unpublished_chatbots(uuid)")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.unpublished_chatbots(name, uuid)")
+    op.execute("DROP FUNCTION IF EXISTS public.tenant_admins(uuid)")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.tenant_admins(name, uuid)")
+    op.execute("DROP FUNCTION IF EXISTS public.popular_chatbots(uuid, integer)")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.popular_chatbots(name, uuid, integer)")
+    op.execute("DROP FUNCTION IF EXISTS public.chatbot_usage(uuid, integer)")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.chatbot_usage(name, uuid, integer)")
+    op.execute("DROP FUNCTION chatbot_private.reporting_scope(name, uuid)")
 
 
 def create_scope() -> None:
-    # A SECURITY DEFINER function is not told who calls it. So service is whoever has taken such a role (SET ROLE, as
-    # PostgREST and act_as do), never a login that has taken none: a superuser's VACUUM, ANALYZE or REFRESH runs other
-    # people's code under that. Fails closed: what is not set selects no row.
+    # A SECURITY DEFINER function is not told who calls it, and the session's role is not who runs what a foreign key's
+    # cascade or a REINDEX sets off. So each function that clients call runs as them, and says who that is (asker); its
+    # body is bound to ours, which nobody without USAGE on the schema can name, to say otherwise. And whoever says so,
+    # the session has to be past row security, too. Fails closed: what is not set selects no row.
     op.execute("""
-        CREATE FUNCTION chatbot_private.reporting_scope(asked uuid, OUT every_tenant boolean, OUT tenant_id uuid)
+        CREATE FUNCTION chatbot_private.reporting_scope(
+            asker name, asked uuid, OUT every_tenant boolean, OUT tenant_id uuid
+        )
         LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
         DECLARE
-            taken name := nullif(current_setting('role'), 'none');
+            session_role name := coalesce(nullif(current_setting('role'), 'none'), session_user);
             own uuid;
         BEGIN
-            IF (
-                SELECT rolbypassrls OR pg_has_role(pg_roles.oid, relowner, 'USAGE')
-                FROM pg_roles, pg_class
-                WHERE rolname = taken AND pg_class.oid = 'public.conversations'::regclass
+            every_tenant := false;
+            IF NOT EXISTS (
+                SELECT FROM unnest(ARRAY[asker, session_role]) AS who
+                WHERE NOT EXISTS (
+                    SELECT FROM pg_roles, pg_class
+                    WHERE rolname = who AND pg_class.oid = 'public.conversations'::regclass
+                        AND (rolbypassrls OR pg_has_role(pg_roles.oid, relowner, 'USAGE'))
+                )
             ) THEN
                 every_tenant := asked IS NULL;
                 tenant_id := asked;
-                RETURN;
-            END IF;
-            every_tenant := false;
-            IF chatbot_private.is_admin() THEN
+            ELSIF chatbot_private.is_admin() THEN
                 own := chatbot_private.tenant_id();
                 tenant_id := CASE WHEN asked IS NULL OR asked = own THEN own END;
-            ELSIF taken IS NULL THEN
-                RAISE EXCEPTION 'nobody knows whose figures to tell' USING
-                    ERRCODE = 'insufficient_privilege',
-                    HINT = 'SET ROLE service_role first, or ask as a person.';
             END IF;
         END
         $$
     """)
     op.execute("""
-        COMMENT ON FUNCTION chatbot_private.reporting_scope(uuid) IS
-            'Whose figures the caller is told: every tenant''s or, of the tenant asked for, those that they may know'
+        COMMENT ON FUNCTION chatbot_private.reporting_scope(name, uuid) IS
+            'Whose figures the asker is told: every tenant''s or, of the tenant asked for, those that they may know'
     """)
 
 
 def create_chatbot_usage() -> None:
     # First by message, which several people may rate, then by conversation, then by chatbot: so nothing is counted
     # twice, and everything read once. Of the settings, row_security fails where it would hide rows from the owner;
-    # plan_cache_mode plans for the tenant at hand; random_page_cost takes an index for what it is in memory.
+    # plan_cache_mode plans for the tenant at hand; random_page_cost takes an index for what it is in memory. Times that
+    # calendars of programs do not have, which a platform may let people write, are none.
     op.execute("""
-        CREATE FUNCTION public.chatbot_usage(tenant uuid DEFAULT NULL, positive_from integer DEFAULT 4)
+        CREATE FUNCTION chatbot_private.chatbot_usage(asker name, tenant uuid, positive_from integer)
         RETURNS TABLE (
             tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint,
             messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric,
@@ -86,7 +92,7 @@ def create_chatbot_usage() -> None:
         SET random_page_cost = 1.1
         AS $$
         DECLARE
-            scope record := chatbot_private.reporting_scope(tenant);
+            scope record := chatbot_private.reporting_scope(asker, tenant);
         BEGIN
             RETURN QUERY
             SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.is_published,
@@ -106,8 +112,12 @@ def create_chatbot_usage() -> None:
                         sum(said.positive) AS positive, max(said.said_at) AS last_at
                     FROM (
                         SELECT conversation.id, conversation.tenant_id, conversation.chatbot_id, conversation.user_id,
-                            conversation.created_at::timestamptz AS created_at, message.id AS message_id,
-                            message.created_at::timestamptz AS said_at, count(feedback.rating) AS ratings,
+                            CASE WHEN conversation.created_at BETWEEN '0001-01-02' AND '9999-12-30'
+                                THEN conversation.created_at::timestamptz END AS created_at,
+                            message.id AS message_id,
+                            CASE WHEN message.created_at BETWEEN '0001-01-02' AND '9999-12-30'
+                                THEN message.created_at::timestamptz END AS said_at,
+                            count(feedback.rating) AS ratings,
                             sum(feedback.rating) AS stars,
                             count(*) FILTER (WHERE feedback.rating >= positive_from) AS positive
                         FROM public.conversations AS conversation
@@ -127,6 +137,22 @@ def create_chatbot_usage() -> None:
         $$
     """)
     op.execute("""
+        COMMENT ON FUNCTION chatbot_private.chatbot_usage(name, uuid, integer) IS
+            'What public.chatbot_usage tells, of whose figures the asker may know'
+    """)
+    op.execute("""
+        CREATE FUNCTION public.chatbot_usage(tenant uuid DEFAULT NULL, positive_from integer DEFAULT 4)
+        RETURNS TABLE (
+            tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint,
+            messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric,
+            last_used_at timestamptz
+        )
+        LANGUAGE sql STABLE
+        BEGIN ATOMIC
+            SELECT * FROM chatbot_private.chatbot_usage(current_user, tenant, coalesce(positive_from, 4)) AS told;
+        END
+    """)
+    op.execute("""
         COMMENT ON FUNCTION public.chatbot_usage(uuid, integer) IS
             'Of each chatbot, used or not: its conversations, their messages, the people who had them, ratings, their'
             ' mean, the share of them from positive_from on (0 to 1), when it was last talked to. An admin''s own'
@@ -136,7 +162,7 @@ def create_chatbot_usage() -> None:
 
 def create_popular_chatbots() -> None:
     op.execute("""
-        CREATE FUNCTION public.popular_chatbots(tenant uuid DEFAULT NULL, best integer DEFAULT 10)
+        CREATE FUNCTION chatbot_private.popular_chatbots(asker name, tenant uuid, best integer)
         RETURNS TABLE (
             tenant_id uuid, place bigint, chatbot_id uuid, chatbot_name text, conversations bigint
         )
@@ -145,10 +171,10 @@ def create_popular_chatbots() -> None:
         SET random_page_cost = 1.1
         AS $$
         DECLARE
-            scope record := chatbot_private.reporting_scope(tenant);
+            scope record := chatbot_private.reporting_scope(asker, tenant);
         BEGIN
             RETURN QUERY
-            SELECT ranked.tenant_id, ranked.place, ranked.chatbot_id, chatbot.name::text, ranked.conversations
+            SELECT chatbot.tenant_id, ranked.place, chatbot.id, chatbot.name::text, ranked.conversations
             FROM (
                 SELECT counted.*, rank() OVER (
                     PARTITION BY counted.tenant_id ORDER BY counted.conversations DESC
@@ -164,9 +190,23 @@ def create_popular_chatbots() -> None:
             JOIN public.chatbots AS chatbot
                 ON chatbot.tenant_id = ranked.tenant_id AND chatbot.id = ranked.chatbot_id
             WHERE ranked.place <= best
-            ORDER BY ranked.tenant_id, ranked.place, ranked.chatbot_id;
+            ORDER BY chatbot.tenant_id, ranked.place, chatbot.id;
         END
         $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION chatbot_private.popular_chatbots(name, uuid, integer) IS
+            'What public.popular_chatbots tells, of whose figures the asker may know'
+    """)
+    op.execute("""
+        CREATE FUNCTION public.popular_chatbots(tenant uuid DEFAULT NULL, best integer DEFAULT 10)
+        RETURNS TABLE (
+            tenant_id uuid, place bigint, chatbot_id uuid, chatbot_name text, conversations bigint
+        )
+        LANGUAGE sql STABLE
+        BEGIN ATOMIC
+            SELECT * FROM chatbot_private.popular_chatbots(current_user, tenant, coalesce(best, 10)) AS told;
+        END
     """)
     op.execute("""
         COMMENT ON FUNCTION public.popular_chatbots(uuid, integer) IS
@@ -178,16 +218,16 @@ def create_popular_chatbots() -> None:
 def create_tenant_admins() -> None:
     # Inactive ones are told apart: they have no rights. Tenants without any are told, too.
     op.execute("""
-        CREATE FUNCTION public.tenant_admins(tenant uuid DEFAULT NULL)
+        CREATE FUNCTION chatbot_private.tenant_admins(asker name, tenant uuid)
         RETURNS TABLE (tenant_id uuid, tenant_name text, admins bigint, active_admins bigint)
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
         AS $$
         DECLARE
-            scope record := chatbot_private.reporting_scope(tenant);
+            scope record := chatbot_private.reporting_scope(asker, tenant);
         BEGIN
             RETURN QUERY
-            SELECT its.id, its.name::text, coalesce(counted.admins, 0), coalesce(counted.active, 0)
+            SELECT its.id::uuid, its.name::text, coalesce(counted.admins, 0), coalesce(counted.active, 0)
             FROM public.tenants AS its
             LEFT JOIN (
                 SELECT person.tenant_id, count(*) AS admins, count(*) FILTER (WHERE person.is_active) AS active
@@ -201,6 +241,20 @@ def create_tenant_admins() -> None:
         $$
     """)
     op.execute("""
+        COMMENT ON FUNCTION chatbot_private.tenant_admins(name, uuid) IS
+            'What public.tenant_admins tells, of whose figures the asker may know'
+    """)
+    op.execute("""
+        CREATE FUNCTION public.tenant_admins(tenant uuid DEFAULT NULL)
+        RETURNS TABLE (
+            tenant_id uuid, tenant_name text, admins bigint, active_admins bigint
+        )
+        LANGUAGE sql STABLE
+        BEGIN ATOMIC
+            SELECT * FROM chatbot_private.tenant_admins(current_user, tenant) AS told;
+        END
+    """)
+    op.execute("""
         COMMENT ON FUNCTION public.tenant_admins(uuid) IS
             'Of each tenant, how many admins it has, and how many of them are active. An admin''s own tenant; for'
             ' service the tenant asked for, or all'
@@ -209,7 +263,7 @@ def create_tenant_admins() -> None:
 
 def create_unpublished_chatbots() -> None:
     op.execute("""
-        CREATE FUNCTION public.unpublished_chatbots(tenant uuid DEFAULT NULL)
+        CREATE FUNCTION chatbot_private.unpublished_chatbots(asker name, tenant uuid)
         RETURNS TABLE (
             tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz
         )
@@ -217,7 +271,7 @@ def create_unpublished_chatbots() -> None:
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
         AS $$
         DECLARE
-            scope record := chatbot_private.reporting_scope(tenant);
+            scope record := chatbot_private.reporting_scope(asker, tenant);
         BEGIN
             RETURN QUERY
             SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.created_at, chatbot.updated_at
@@ -226,6 +280,20 @@ def create_unpublished_chatbots() -> None:
             ORDER BY chatbot.updated_at DESC, chatbot.id;
         END
         $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION chatbot_private.unpublished_chatbots(name, uuid) IS
+            'What public.unpublished_chatbots tells, of whose figures the asker may know'
+    """)
+    op.execute("""
+        CREATE FUNCTION public.unpublished_chatbots(tenant uuid DEFAULT NULL)
+        RETURNS TABLE (
+            tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz
+        )
+        LANGUAGE sql STABLE
+        BEGIN ATOMIC
+            SELECT * FROM chatbot_private.unpublished_chatbots(current_user, tenant) AS told;
+        END
     """)
     op.execute("""
         COMMENT ON FUNCTION public.unpublished_chatbots(uuid) IS
@@ -245,10 +313,13 @@ def open_functions() -> None:
             FOR function, grantee IN
                 SELECT pg_proc.oid, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
                 FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
-                WHERE pg_proc.oid = ANY (ARRAY['chatbot_private.reporting_scope(uuid)'::regprocedure,
-                    'public.chatbot_usage(uuid, integer)', 'public.popular_chatbots(uuid, integer)',
-                    'public.tenant_admins(uuid)', 'public.unpublished_chatbots(uuid)'])
-                    AND acl.grantee <> proowner
+                WHERE acl.grantee <> proowner AND pg_proc.oid = ANY (ARRAY[
+                    'chatbot_private.reporting_scope(name, uuid)'::regprocedure,
+                    'chatbot_private.chatbot_usage(name, uuid, integer)', 'public.chatbot_usage(uuid, integer)',
+                    'chatbot_private.popular_chatbots(name, uuid, integer)', 'public.popular_chatbots(uuid, integer)',
+                    'chatbot_private.tenant_admins(name, uuid)', 'public.tenant_admins(uuid)',
+                    'chatbot_private.unpublished_chatbots(name, uuid)', 'public.unpublished_chatbots(uuid)'
+                ])
             LOOP
                 EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', function, grantee);
             END LOOP;
@@ -256,8 +327,11 @@ def open_functions() -> None:
         $$
     """)
     op.execute("""
-        GRANT EXECUTE ON FUNCTION public.chatbot_usage(uuid, integer), public.popular_chatbots(uuid, integer),
-            public.tenant_admins(uuid), public.unpublished_chatbots(uuid)
+        GRANT EXECUTE ON FUNCTION
+            chatbot_private.chatbot_usage(name, uuid, integer), public.chatbot_usage(uuid, integer),
+            chatbot_private.popular_chatbots(name, uuid, integer), public.popular_chatbots(uuid, integer),
+            chatbot_private.tenant_admins(name, uuid), public.tenant_admins(uuid),
+            chatbot_private.unpublished_chatbots(name, uuid), public.unpublished_chatbots(uuid)
         TO authenticated, service_role
     """)
 
@@ -291,9 +365,16 @@ WARNINGS = """
 
 # What of the platform's own needs what a downgrade drops.
 DEPENDENTS = """
+    WITH ours AS (
+        SELECT oid, proname FROM pg_proc
+        WHERE pronamespace = to_regnamespace('chatbot_private') AND proname IN ('reporting_scope', 'chatbot_usage',
+                'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
+            OR oid IN (to_regprocedure('public.chatbot_usage(uuid, integer)'),
+                to_regprocedure('public.popular_chatbots(uuid, integer)'),
+                to_regprocedure('public.tenant_admins(uuid)'), to_regprocedure('public.unpublished_chatbots(uuid)'))
+    )
     SELECT DISTINCT pg_describe_object(classid, objid, 0), format('drop or change it first: it needs %s', proname)
-    FROM pg_depend JOIN pg_proc ON pg_proc.oid = refobjid
-    WHERE refclassid = 'pg_proc'::regclass AND pronamespace = to_regnamespace('public')
-        AND proname IN ('chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
-        AND deptype = 'n'
+    FROM pg_depend JOIN ours ON ours.oid = refobjid
+    WHERE refclassid = 'pg_proc'::regclass AND deptype = 'n'
+        AND NOT (classid = 'pg_proc'::regclass AND objid IN (SELECT oid FROM ours))
 """

@@ -46,9 +46,9 @@ class Metrics:
         """The families."""
         return self.found.values()
 
-    def text(self) -> str:
-        """In Prometheus' text format."""
-        return generate_latest(self).decode()
+    def text(self) -> bytes:
+        """In Prometheus' text format, which is UTF-8."""
+        return generate_latest(self)
 
     def write(self, path: Path) -> None:
         """Into a file for the textfile collector, whole or not at all.
@@ -84,7 +84,7 @@ def collect(connection: Connection, sections: Sequence[Section]) -> Metrics:
         SetupError: the role does not see every row, which `usage` needs.
     """
     connection.execute(LIMIT)
-    return Metrics(metric for section in sections or Section for metric in measure(connection, section))
+    return Metrics(metric for section in dict.fromkeys(sections or Section) for metric in measure(connection, section))
 
 
 def measure(connection: Connection, section: Section) -> Iterator[Metric]:

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from app.metrics.families import gauge
 from app.models import Tenant, chatbot_usage, popular_chatbots, tenant_admins, unpublished_chatbots
-from app.usage import take_own_role
+from app.sight import require_every_row
+from app.usage import COUNTED
 
 CHATBOT = ("tenant_id", "chatbot_id")
 
@@ -19,12 +20,10 @@ def families(connection: Connection) -> Iterator[Metric]:
     Raises:
         SetupError: the connection's role does not see every row.
     """
-    with connection.begin_nested() as savepoint:
-        take_own_role(connection)
-        yield from of_chatbots(connection)
-        yield popular(connection)
-        yield from of_tenants(connection)
-        savepoint.rollback()
+    require_every_row(connection, COUNTED)
+    yield from of_chatbots(connection)
+    yield popular(connection)
+    yield from of_tenants(connection)
 
 
 def of_chatbots(connection: Connection) -> Iterator[Metric]:
@@ -37,14 +36,15 @@ def of_chatbots(connection: Connection) -> Iterator[Metric]:
         "ratings": gauge("chatbot_ratings", "Ratings of its messages", *CHATBOT),
         "mean_rating": gauge("chatbot_rating_mean", "Mean of those, if any", *CHATBOT),
         "positive_share": gauge("chatbot_rating_positive_ratio", "Share of those that are 4 or 5, if any", *CHATBOT),
-        "last_used_at": gauge("chatbot_last_used_timestamp_seconds", "Its last message, if any", *CHATBOT),
+        "last_used_at": gauge("chatbot_last_used_timestamp_seconds", "When it was last talked to, if ever", *CHATBOT),
     }
     its = chatbot_usage()
-    for row in connection.execute(select(its, Tenant.name.label("tenant")).join(Tenant, Tenant.id == its.c.tenant_id)):
+    tenant = func.coalesce(Tenant.name, "").label("tenant")
+    for row in connection.execute(select(its, tenant).join(Tenant, Tenant.id == its.c.tenant_id)):
         labels = [str(row.tenant_id), str(row.chatbot_id)]
         info.add_metric([*labels, row.tenant, row.chatbot_name, str(row.is_published).lower()], 1)
         for name, family in figures.items():
-            value = getattr(row, name)
+            value = row._mapping[name]
             if value is not None:
                 family.add_metric(labels, value.timestamp() if name == "last_used_at" else value)
     yield info

@@ -1,7 +1,7 @@
 """The guide's monitoring ("Recommended Queries"), functions of the database that SQLAlchemy selects from like tables.
 
 Each tells an admin of their own tenant, a service of the tenant asked for or of all, and anybody else nothing
-(revision 011). Whose session it is, `app.identity.act_as` says; the owner of the tables takes its own role first.
+(revision 011). Whose session it is, `app.identity.act_as` says.
 
     usage = chatbot_usage()
     session.execute(select(usage.c.chatbot_name, usage.c.people).where(usage.c.conversations > 0))

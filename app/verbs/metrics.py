@@ -1,5 +1,6 @@
 """`python -m app metrics`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,6 @@ def metrics(
             require_textfile(textfile)
         found = collect(session.connection(execution_options=READ_ONLY), sections or [])
         if textfile is None:
-            print(found.text(), end="")
+            sys.stdout.buffer.write(found.text())
         else:
             found.write(textfile)

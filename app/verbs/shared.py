@@ -37,6 +37,8 @@ def database_session() -> Iterator[Session]:
         if not isinstance(error.orig, UndefinedTable | UndefinedColumn | UndefinedFunction):
             raise
         sys.exit("Error: This database is not at the newest revision: run `alembic upgrade head` first.")
+    except UnicodeEncodeError:
+        sys.exit("Error: An argument is no text in UTF-8: type it again.")
 
 
 @contextmanager

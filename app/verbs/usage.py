@@ -23,7 +23,9 @@ WIDE = 200  # columns, where nobody looks at a terminal
 
 def usage(
     tenant: Annotated[str | None, typer.Option(help="Id or name. Default: all.")] = None,
-    positive_from: Annotated[int, typer.Option(help="The lowest rating that counts as positive.")] = 4,
+    positive_from: Annotated[
+        int, typer.Option(min=-(2**31), max=2**31 - 1, help="The lowest rating that counts as positive.")
+    ] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead, names as they are.")] = False,
 ) -> None:

@@ -24,22 +24,26 @@ from tests.people import (
 from tests.policies import NOBODIES, Place
 from tests.tools import become, connect
 
-HELPERS = ["claimed_user_id()", "user_id()", "tenant_id()", "is_admin()", "is_adopted()", "reporting_scope(NULL)"]
-REPORTS = ["chatbot_usage", "popular_chatbots", "tenant_admins", "unpublished_chatbots"]  # in schema public
+HELPERS = ["claimed_user_id()", "user_id()", "tenant_id()", "is_admin()", "is_adopted()", "reporting_scope(NULL, NULL)"]
+REPORTS = [
+    "chatbot_usage",
+    "popular_chatbots",
+    "tenant_admins",
+    "unpublished_chatbots",
+]  # each with one in schema public that asks it
 TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot"]
 
 
 @pytest.mark.parametrize("helper", HELPERS)
 def test_nobody_calls_a_helper_by_name(place: Place, helper: str) -> None:
     call = f"SELECT chatbot_private.{helper}"
-    as_owner = "guard" if helper == "reporting_scope(NULL)" else 1  # it has taken no role
-    assert place.attempt(call, ANONYMOUS, NO_TOKEN, MEMBER, ADMIN, SERVICE, OWNER) == ["grant"] * 5 + [as_owner]
+    assert place.attempt(call, ANONYMOUS, NO_TOKEN, MEMBER, ADMIN, SERVICE, OWNER) == ["grant"] * 5 + [1]
 
 
 def test_no_function_but_those(place: Place) -> None:
     with connect(place.url) as connection:
         found = connection.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'chatbot_private'::regnamespace")
-        assert {name for (name,) in found} == {*(helper.split("(")[0] for helper in HELPERS), *TRIGGERS}
+        assert {name for (name,) in found} == {*(helper.split("(")[0] for helper in HELPERS), *TRIGGERS, *REPORTS}
 
 
 @pytest.mark.parametrize(
@@ -68,32 +72,35 @@ def test_each_helper_tells_by_itself(
         assert connection.execute(told).fetchone() == (user_id, tenant_id, is_admin)
 
 
-def test_execute_is_granted_to_authenticated_alone_and_where_policies_need_it(place: Place) -> None:
+def test_execute_is_granted_where_policies_need_it_and_for_the_figures(place: Place) -> None:
     with connect(place.url) as connection:
-        granted = connection.execute("""
-            SELECT proname, grantee::regrole::text FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
-            WHERE pronamespace = 'chatbot_private'::regnamespace AND grantee <> proowner ORDER BY proname
-        """).fetchall()
-        reports = connection.execute(
+        granted = connection.execute(
             """
-            SELECT proname, array_agg(grantee::regrole::text ORDER BY grantee::regrole::text)
+            SELECT pronamespace::regnamespace::text, proname,
+                array_agg(grantee::regrole::text ORDER BY grantee::regrole::text)
             FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
-            WHERE proname = ANY (%s) AND grantee <> proowner GROUP BY proname ORDER BY proname
-            """,
+            WHERE grantee <> proowner
+                AND (pronamespace = 'chatbot_private'::regnamespace OR proname = ANY (%s)) GROUP BY 1, 2
+        """,
             (REPORTS,),
         ).fetchall()
-    assert granted == [("is_admin", "authenticated"), ("tenant_id", "authenticated"), ("user_id", "authenticated")]
-    assert reports == [(name, ["authenticated", "service_role"]) for name in REPORTS]
+    clients, both = ["authenticated"], ["authenticated", "service_role"]
+    assert {(schema, name): to for schema, name, to in granted} == {
+        **{("chatbot_private", name): clients for name in ("is_admin", "tenant_id", "user_id")},
+        **{(schema, name): both for schema in ("chatbot_private", "public") for name in REPORTS},
+    }
 
 
 def test_each_function_runs_as_it_should(place: Place) -> None:
     """As its owner only where it reads past row security; with pg_temp last in the path."""
     with connect(place.url) as connection:
-        found = connection.execute(
-            """
+        found = connection.execute("""
             SELECT proname, prosecdef, provolatile, proconfig FROM pg_proc
-            WHERE pronamespace = 'chatbot_private'::regnamespace OR proname = ANY (%s)
-            """,
+            WHERE pronamespace = 'chatbot_private'::regnamespace
+        """).fetchall()
+        asking = connection.execute(
+            "SELECT proname, prosecdef, provolatile, proconfig, prosqlbody IS NULL FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace AND proname = ANY (%s) ORDER BY proname",
             (REPORTS,),
         ).fetchall()
     definers = {"user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
@@ -101,6 +108,7 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
     assert {name for name, _, volatile, _ in found if volatile == "s"} == definers | {"claimed_user_id"}
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}
+    assert asking == [(name, False, "s", None, False) for name in REPORTS]  # parsed when made: no path leads it astray
 
 
 @pytest.mark.parametrize("planted", ["text", "json", "uuid", "bool"])
