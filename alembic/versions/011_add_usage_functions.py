@@ -21,7 +21,6 @@ def upgrade() -> None:
     create_popular_chatbots()
     create_tenant_admins()
     create_unpublished_chatbots()
-    open_functions()
 
 
 def downgrade() -> None:
@@ -73,6 +72,7 @@ def create_scope() -> None:
         COMMENT ON FUNCTION chatbot_private.reporting_scope(name, uuid) IS
             'Whose figures the asker is told: every tenant''s or, of the tenant asked for, those that they may know'
     """)
+    close_function("chatbot_private.reporting_scope(name, uuid)")
 
 
 def create_chatbot_usage() -> None:
@@ -80,13 +80,14 @@ def create_chatbot_usage() -> None:
     # twice, and everything read once. Of the settings, row_security fails where it would hide rows from the owner;
     # plan_cache_mode plans for the tenant at hand; random_page_cost takes an index for what it is in memory. Times that
     # calendars of programs do not have, which a platform may let people write, are none.
-    op.execute("""
+    columns = (
+        "tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint, "
+        "messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric, "
+        "last_used_at timestamptz"
+    )
+    op.execute(f"""
         CREATE FUNCTION chatbot_private.chatbot_usage(asker name, tenant uuid, positive_from integer)
-        RETURNS TABLE (
-            tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint,
-            messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric,
-            last_used_at timestamptz
-        )
+        RETURNS TABLE ({columns})
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
         SET random_page_cost = 1.1
@@ -136,36 +137,25 @@ def create_chatbot_usage() -> None:
         END
         $$
     """)
-    op.execute("""
-        COMMENT ON FUNCTION chatbot_private.chatbot_usage(name, uuid, integer) IS
-            'What public.chatbot_usage tells, of whose figures the asker may know'
-    """)
-    op.execute("""
-        CREATE FUNCTION public.chatbot_usage(tenant uuid DEFAULT NULL, positive_from integer DEFAULT 4)
-        RETURNS TABLE (
-            tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint,
-            messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric,
-            last_used_at timestamptz
-        )
-        LANGUAGE sql STABLE
-        BEGIN ATOMIC
-            SELECT * FROM chatbot_private.chatbot_usage(current_user, tenant, coalesce(positive_from, 4)) AS told;
-        END
-    """)
-    op.execute("""
-        COMMENT ON FUNCTION public.chatbot_usage(uuid, integer) IS
-            'Of each chatbot, used or not: its conversations, their messages, the people who had them, ratings, their'
-            ' mean, the share of them from positive_from on (0 to 1), when it was last talked to. An admin''s own'
-            ' tenant; for service the tenant asked for, or all'
-    """)
+    ask_as_oneself(
+        "chatbot_usage",
+        types="uuid, integer",
+        parameters="tenant uuid DEFAULT NULL, positive_from integer DEFAULT 4",
+        passed="tenant, coalesce(positive_from, 4)",
+        columns=columns,
+        comment=(
+            "Of each chatbot, used or not: its conversations, their messages, the people who had them, "
+            "ratings, their mean, the share of them from positive_from on (0 to 1), when it was last talked "
+            "to. An admin's own tenant; for service the tenant asked for, or all"
+        ),
+    )
 
 
 def create_popular_chatbots() -> None:
-    op.execute("""
+    columns = "tenant_id uuid, place bigint, chatbot_id uuid, chatbot_name text, conversations bigint"
+    op.execute(f"""
         CREATE FUNCTION chatbot_private.popular_chatbots(asker name, tenant uuid, best integer)
-        RETURNS TABLE (
-            tenant_id uuid, place bigint, chatbot_id uuid, chatbot_name text, conversations bigint
-        )
+        RETURNS TABLE ({columns})
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
         SET random_page_cost = 1.1
@@ -194,32 +184,25 @@ def create_popular_chatbots() -> None:
         END
         $$
     """)
-    op.execute("""
-        COMMENT ON FUNCTION chatbot_private.popular_chatbots(name, uuid, integer) IS
-            'What public.popular_chatbots tells, of whose figures the asker may know'
-    """)
-    op.execute("""
-        CREATE FUNCTION public.popular_chatbots(tenant uuid DEFAULT NULL, best integer DEFAULT 10)
-        RETURNS TABLE (
-            tenant_id uuid, place bigint, chatbot_id uuid, chatbot_name text, conversations bigint
-        )
-        LANGUAGE sql STABLE
-        BEGIN ATOMIC
-            SELECT * FROM chatbot_private.popular_chatbots(current_user, tenant, coalesce(best, 10)) AS told;
-        END
-    """)
-    op.execute("""
-        COMMENT ON FUNCTION public.popular_chatbots(uuid, integer) IS
-            'Of each tenant, the chatbots with the most conversations, down to place best; equals share a place. An'
-            ' admin''s own tenant; for service the tenant asked for, or all'
-    """)
+    ask_as_oneself(
+        "popular_chatbots",
+        types="uuid, integer",
+        parameters="tenant uuid DEFAULT NULL, best integer DEFAULT 10",
+        passed="tenant, coalesce(best, 10)",
+        columns=columns,
+        comment=(
+            "Of each tenant, the chatbots with the most conversations, down to place best; equals share a "
+            "place. An admin's own tenant; for service the tenant asked for, or all"
+        ),
+    )
 
 
 def create_tenant_admins() -> None:
     # Inactive ones are told apart: they have no rights. Tenants without any are told, too.
-    op.execute("""
+    columns = "tenant_id uuid, tenant_name text, admins bigint, active_admins bigint"
+    op.execute(f"""
         CREATE FUNCTION chatbot_private.tenant_admins(asker name, tenant uuid)
-        RETURNS TABLE (tenant_id uuid, tenant_name text, admins bigint, active_admins bigint)
+        RETURNS TABLE ({columns})
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
         AS $$
@@ -240,33 +223,24 @@ def create_tenant_admins() -> None:
         END
         $$
     """)
-    op.execute("""
-        COMMENT ON FUNCTION chatbot_private.tenant_admins(name, uuid) IS
-            'What public.tenant_admins tells, of whose figures the asker may know'
-    """)
-    op.execute("""
-        CREATE FUNCTION public.tenant_admins(tenant uuid DEFAULT NULL)
-        RETURNS TABLE (
-            tenant_id uuid, tenant_name text, admins bigint, active_admins bigint
-        )
-        LANGUAGE sql STABLE
-        BEGIN ATOMIC
-            SELECT * FROM chatbot_private.tenant_admins(current_user, tenant) AS told;
-        END
-    """)
-    op.execute("""
-        COMMENT ON FUNCTION public.tenant_admins(uuid) IS
-            'Of each tenant, how many admins it has, and how many of them are active. An admin''s own tenant; for'
-            ' service the tenant asked for, or all'
-    """)
+    ask_as_oneself(
+        "tenant_admins",
+        types="uuid",
+        parameters="tenant uuid DEFAULT NULL",
+        passed="tenant",
+        columns=columns,
+        comment=(
+            "Of each tenant, how many admins it has, and how many of them are active. An admin's own tenant; "
+            "for service the tenant asked for, or all"
+        ),
+    )
 
 
 def create_unpublished_chatbots() -> None:
-    op.execute("""
+    columns = "tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz"
+    op.execute(f"""
         CREATE FUNCTION chatbot_private.unpublished_chatbots(asker name, tenant uuid)
-        RETURNS TABLE (
-            tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz
-        )
+        RETURNS TABLE ({columns})
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
         AS $$
@@ -281,58 +255,54 @@ def create_unpublished_chatbots() -> None:
         END
         $$
     """)
-    op.execute("""
-        COMMENT ON FUNCTION chatbot_private.unpublished_chatbots(name, uuid) IS
-            'What public.unpublished_chatbots tells, of whose figures the asker may know'
-    """)
-    op.execute("""
-        CREATE FUNCTION public.unpublished_chatbots(tenant uuid DEFAULT NULL)
-        RETURNS TABLE (
-            tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz
-        )
+    ask_as_oneself(
+        "unpublished_chatbots",
+        types="uuid",
+        parameters="tenant uuid DEFAULT NULL",
+        passed="tenant",
+        columns=columns,
+        comment=(
+            "Chatbots that are not published, the one changed last first. An admin's own tenant; for service "
+            "the tenant asked for, or all"
+        ),
+    )
+
+
+def ask_as_oneself(name: str, *, types: str, parameters: str, passed: str, columns: str, comment: str) -> None:
+    # The function that clients call, of the same columns; both closed to whom default privileges opened them.
+    told = comment.replace("'", "''")
+    op.execute(f"""
+        CREATE FUNCTION public.{name}({parameters}) RETURNS TABLE ({columns})
         LANGUAGE sql STABLE
         BEGIN ATOMIC
-            SELECT * FROM chatbot_private.unpublished_chatbots(current_user, tenant) AS told;
+            SELECT * FROM chatbot_private.{name}(current_user, {passed}) AS told;
         END
     """)
-    op.execute("""
-        COMMENT ON FUNCTION public.unpublished_chatbots(uuid) IS
-            'Chatbots that are not published, the one changed last first. An admin''s own tenant; for service the'
-            ' tenant asked for, or all'
+    op.execute(f"COMMENT ON FUNCTION public.{name}({types}) IS '{told}'")
+    op.execute(f"COMMENT ON FUNCTION chatbot_private.{name}(name, {types}) IS 'What public.{name} tells its asker'")
+    close_function(f"public.{name}({types})")
+    close_function(f"chatbot_private.{name}(name, {types})")
+    op.execute(f"""
+        GRANT EXECUTE ON FUNCTION public.{name}({types}), chatbot_private.{name}(name, {types})
+        TO authenticated, service_role
     """)
 
 
-def open_functions() -> None:
-    # To nobody to whom default privileges opened them.
-    op.execute("""
+def close_function(signature: str) -> None:
+    op.execute(f"""
         DO $$
         DECLARE
-            function regprocedure;
             grantee text;
         BEGIN
-            FOR function, grantee IN
-                SELECT pg_proc.oid, CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+            FOR grantee IN
+                SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
                 FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
-                WHERE acl.grantee <> proowner AND pg_proc.oid = ANY (ARRAY[
-                    'chatbot_private.reporting_scope(name, uuid)'::regprocedure,
-                    'chatbot_private.chatbot_usage(name, uuid, integer)', 'public.chatbot_usage(uuid, integer)',
-                    'chatbot_private.popular_chatbots(name, uuid, integer)', 'public.popular_chatbots(uuid, integer)',
-                    'chatbot_private.tenant_admins(name, uuid)', 'public.tenant_admins(uuid)',
-                    'chatbot_private.unpublished_chatbots(name, uuid)', 'public.unpublished_chatbots(uuid)'
-                ])
+                WHERE pg_proc.oid = '{signature}'::regprocedure AND acl.grantee <> proowner
             LOOP
-                EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', function, grantee);
+                EXECUTE format('REVOKE ALL ON FUNCTION {signature} FROM %s', grantee);
             END LOOP;
         END
         $$
-    """)
-    op.execute("""
-        GRANT EXECUTE ON FUNCTION
-            chatbot_private.chatbot_usage(name, uuid, integer), public.chatbot_usage(uuid, integer),
-            chatbot_private.popular_chatbots(name, uuid, integer), public.popular_chatbots(uuid, integer),
-            chatbot_private.tenant_admins(name, uuid), public.tenant_admins(uuid),
-            chatbot_private.unpublished_chatbots(name, uuid), public.unpublished_chatbots(uuid)
-        TO authenticated, service_role
     """)
 
 
