@@ -262,7 +262,8 @@ def of_function(key: Key, its: dict[str, str]) -> Changes:
         yield from ((fact, f"ALTER {function} {word}") for word in words if word.split()[-1] != its[fact])
     yield "Null input", f"ALTER {function} STRICT"
     yield "Leakproof", f"ALTER {function} LEAKPROOF"
-    for setting in ("RESET ALL", "SET search_path = public", "SET search_path = ''", "SET work_mem = '1MB'"):
+    settings = ("RESET ALL", "SET search_path = public", "SET search_path = ''", "SET work_mem = '1MB'")
+    for setting in settings[0 if "Settings" in its else 1 :]:
         yield "Settings", f"ALTER {function} {setting}"
     for role in ("PUBLIC", "anon", STRANGER):
         yield "EXECUTE", f"GRANT EXECUTE ON {function} TO {role}"
@@ -270,8 +271,14 @@ def of_function(key: Key, its: dict[str, str]) -> Changes:
         yield "EXECUTE", f"REVOKE EXECUTE ON {function} FROM {role}"
     if "authenticated" in its["EXECUTE"]:
         yield "EXECUTE", f"GRANT EXECUTE ON {function} TO authenticated WITH GRANT OPTION"
-    yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosrc = prosrc || ' -- ' {row}"
-    yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosrc = replace(prosrc, 'SELECT', 'SELECT ALL') || E'\\n--' {row}"
+    if its["Body"].startswith("BEGIN ATOMIC"):
+        yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosqlbody = NULL, prosrc = 'SELECT 1' {row}"
+    else:
+        yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosrc = prosrc || ' -- ' {row}"
+        yield (
+            "Body",
+            f"{CATALOGS} UPDATE pg_proc SET prosrc = replace(prosrc, 'SELECT', 'SELECT ALL') || E'\\n--' {row}",
+        )
     yield (
         "Language",
         f"{CATALOGS} UPDATE pg_proc SET prolang = 12 {row}",  # internal,
