@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from psycopg import Connection
+from psycopg import Connection, errors
 from sqlalchemy import URL
 
 from tests.people import (
@@ -356,3 +356,50 @@ def test_check_indexes(fresh: Connection) -> None:
         *("idx_conversations_chatbot_id", "idx_conversations_tenant_chatbot"),
     } <= {name for name, _ in indexes}
     assert all(definition.startswith("CREATE ") for _, definition in indexes)
+
+
+# Recommended Queries, verbatim, beside the functions that stand for them
+
+
+def test_chatbot_usage_by_tenant_as_the_guide_has_it_does_not_run(platform: Connection) -> None:
+    """See tests/policies/test_usage.py for what it means."""
+    with pytest.raises(errors.UndefinedTable, match='missing FROM-clause entry for table "c"'):
+        platform.execute("""
+            SELECT
+              c.tenant_id,
+              cb.name as chatbot_name,
+              COUNT(DISTINCT conv.id) as conversation_count,
+              AVG(f.rating) as avg_rating
+            FROM public.chatbots cb
+            LEFT JOIN public.conversations conv ON cb.id = conv.chatbot_id
+            LEFT JOIN public.messages m ON conv.id = m.conversation_id
+            LEFT JOIN public.feedback f ON m.id = f.message_id
+            WHERE c.tenant_id = 'YOUR_TENANT_ID'
+            GROUP BY c.tenant_id, cb.name
+            ORDER BY conversation_count DESC;
+        """)
+
+
+def test_admin_users_by_tenant(platform: Connection) -> None:
+    guides = platform.execute("""
+        SELECT t.name, COUNT(*) as admin_count
+        FROM public.users u
+        JOIN public.tenants t ON u.tenant_id = t.id
+        WHERE u.role = 'admin'
+        GROUP BY t.name;
+    """).fetchall()
+    assert sorted(guides) == [("Acme", 2), ("Globex", 1)]
+    assert platform.execute("SELECT tenant_name, admins FROM tenant_admins()").fetchall() == sorted(guides)
+
+
+def test_unpublished_chatbots(platform: Connection) -> None:
+    platform.execute("UPDATE chatbots SET updated_at = now() - interval '1 day' WHERE id = %s", (DRAFT,))
+    guides = platform.execute("""
+        SELECT tenant_id, name, created_at, updated_at
+        FROM public.chatbots
+        WHERE is_published = false
+        ORDER BY updated_at DESC;
+    """).fetchall()
+    assert [tenant for tenant, *_ in guides] == [GLOBEX, ACME]
+    ours = "SELECT tenant_id, chatbot_name, created_at, updated_at FROM unpublished_chatbots()"
+    assert platform.execute(ours).fetchall() == guides
