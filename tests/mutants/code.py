@@ -104,20 +104,24 @@ SETTINGS = {
 
 def functions(connection: Connection) -> Statements:
     found = connection.execute(f"""
-        SELECT proname || '()', oid::regprocedure::text, prosrc, pg_get_functiondef(oid),
-            format_type(prorettype, NULL), prosecdef, provolatile
+        SELECT CASE pronamespace WHEN 'public'::regnamespace THEN 'public.' ELSE '' END || proname || '()',
+            oid::regprocedure::text, prosrc, pg_get_functiondef(oid), format_type(prorettype, NULL), prosecdef,
+            provolatile, prosqlbody IS NOT NULL
         FROM pg_proc WHERE pronamespace IN ({OURS}) ORDER BY 1
     """)
-    for short, function, source, definition, returns, is_definer, volatility in found:
+    for short, function, source, definition, returns, is_definer, volatility, is_parsed in found:
         name = f"function {short}"
         yield f"{name}: dropped", f"DROP FUNCTION {function} CASCADE"
-        for change, setting in SETTINGS.items():
+        for other in ("SESSION_USER", "'service_role'::name") if is_parsed else ():
+            assert "CURRENT_USER" in definition
+            yield f"{name}: {other} for CURRENT_USER", definition.replace("CURRENT_USER", other)
+        for change, setting in () if is_parsed else SETTINGS.items():
             yield f"{name}: {change}", f"ALTER FUNCTION {function} {setting}"
         other = "INVOKER" if is_definer else "DEFINER"
         yield f"{name}: security {other.lower()}", f"ALTER FUNCTION {function} SECURITY {other}"
         for word in ("VOLATILE", "IMMUTABLE") if volatility == "s" else ():
             yield f"{name}: {word.lower()}", f"ALTER FUNCTION {function} {word}"
-        for before, after in bodies(short, re.sub(r"\s*--.*", "", source), returns):
+        for before, after in () if is_parsed else bodies(short, re.sub(r"\s*--.*", "", source), returns):
             yield f"{name}: {before}", definition.replace(source, after)
 
 
