@@ -15,8 +15,9 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, reachable_binaries, temporary_server
-from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, crowd, populate
+from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
 from tests.platforms import FREEDOM, ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
+from tests.scale import GUIDES, Scale, fill
 from tests.tools import PROJECT, Counted, alembic, attempt, connect, url_of
 
 
@@ -141,7 +142,7 @@ def free(url: URL) -> None:
 
 def add_crowd(url: URL) -> None:
     with connect(url) as connection:
-        crowd(connection)
+        fill(connection, Scale(*GUIDES))
 
 
 # A template each; those with rows grow out of the one before.
@@ -213,9 +214,15 @@ def try_as(people_database: URL) -> Callable[..., int | str]:
     return try_as
 
 
+@pytest.fixture(scope="session")
+def scale() -> Scale:
+    """Who and what is in `crowded`."""
+    return Scale(*GUIDES)
+
+
 @pytest.fixture
 def crowded(host: Host, crowd_template: NoopExecutor) -> Iterator[Connection]:
-    """A connection to a database with enough rows of many tenants for the planner to want indexes; only to read."""
+    """A connection to a database of the guide's size, of many tenants, which `scale` names; only to read."""
     with connect(host.url(crowd_template.template_dbname)) as connection:
         yield connection
 

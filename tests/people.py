@@ -182,28 +182,3 @@ def links(connection: Connection, _: str) -> None:
 
 def notes(connection: Connection, notes: str) -> None:
     connection.execute(f"UPDATE feedback SET {notes} = 'Written later' WHERE id = %s", (COLLEAGUES_FEEDBACK,))
-
-
-def crowd(connection: Connection) -> None:
-    """Add so many rows of many tenants that the planner wants indexes."""
-    connection.execute(
-        """
-        INSERT INTO tenants (name) SELECT 'Tenant ' || n FROM generate_series(1, 50) AS n;
-        INSERT INTO users (tenant_id, email)
-            SELECT id, n || '@example.com' FROM tenants, generate_series(1, 200) AS n;
-        INSERT INTO chatbots (tenant_id, created_by, name, system_prompt, model, is_published, created_at)
-            SELECT tenant_id, id, 'Bot ' || email, 'Be one of many.', 'a-model', email ~ '^[1-5]',
-                now() - random() * interval '1 year'
-            FROM users;
-        """
-    )
-    connection.execute(
-        """
-        INSERT INTO conversations (tenant_id, user_id, chatbot_id, title, created_at)
-            SELECT tenant_id, id, CASE WHEN tenant_id = %s THEN %s::uuid END, 'One of many',
-                now() - random() * interval '1 year'
-            FROM users
-        """,
-        (ACME, PUBLISHED),
-    )
-    connection.execute("ANALYZE")

@@ -151,12 +151,20 @@ def of_constraint(key: Key, its: dict[str, str]) -> Changes:
 def of_index(key: Key, its: dict[str, str]) -> Changes:
     where = f"WHERE {its['Where']}" if "Where" in its else ""
     unique = "UNIQUE " if "Unique" in its else ""
-    columns = its["On"].removeprefix("btree (").removesuffix(")").split(", ")
+    keys, _, included = its["On"].removeprefix("btree (").removesuffix(")").partition(") INCLUDE (")
+    columns = keys.split(", ")
 
-    def anew(unique: str = unique, on: str = "btree", columns: list[str] = columns, where: str = where) -> str:
+    def anew(
+        unique: str = unique,
+        on: str = "btree",
+        columns: list[str] = columns,
+        included: str = included,
+        where: str = where,
+    ) -> str:
+        include = f"INCLUDE ({included})" if included else ""
         return (
             f"DROP INDEX {key.name} CASCADE;"
-            f" CREATE {unique} INDEX {key.name} ON {key.place} USING {on} ({', '.join(columns)}) {where}"
+            f" CREATE {unique} INDEX {key.name} ON {key.place} USING {on} ({', '.join(columns)}) {include} {where}"
         )
 
     yield "", f"DROP INDEX {key.name} CASCADE"
@@ -170,8 +178,11 @@ def of_index(key: Key, its: dict[str, str]) -> Changes:
     if len(columns) > 1:
         yield "On", anew(columns=columns[::-1])
         yield "On", anew(columns=columns[:-1])
-    if "text_pattern_ops" in its["On"]:
-        yield "On", anew(columns=[column.removesuffix(" text_pattern_ops") for column in columns])
+    if "COLLATE" in keys:
+        yield "On", anew(columns=[column.removesuffix(' COLLATE "C"') for column in columns])
+    if included:
+        yield "On", anew(included="")
+    yield "On", anew(included="created_at")
     yield "Where", anew(where=f"WHERE NOT ({its['Where']})" if where else "WHERE id IS NOT NULL")
     if where:
         yield "Where", anew(where="")

@@ -42,9 +42,9 @@ THEIRS = "tenant_id = (SELECT chatbot_private.tenant_id())"
         ),
         pytest.param(
             'ALTER POLICY "Users can view themselves and admins their tenant" ON users USING'
-            f" ((id = (SELECT chatbot_private.user_id()) OR {THEIRS}) AND (SELECT chatbot_private.is_admin()))",
-            f"OR (({THEIRS}) AND (SELECT chatbot_private.is_admin()))),"
-            f" is (((id = (SELECT chatbot_private.user_id())) OR ({THEIRS})) AND (SELECT chatbot_private.is_admin()))",
+            f" (({THEIRS} AND id = (SELECT chatbot_private.user_id())) OR (SELECT chatbot_private.is_admin()))",
+            "AND ((id = (SELECT chatbot_private.user_id())) OR (SELECT chatbot_private.is_admin()))),"
+            f" is ((({THEIRS}) AND (id = (SELECT chatbot_private.user_id()))) OR (SELECT chatbot_private.is_admin()))",
             id="policy-parentheses",
         ),
         pytest.param(

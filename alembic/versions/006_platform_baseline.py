@@ -279,7 +279,10 @@ def create_conversations() -> None:
     """)
     on_a_fresh_install("COMMENT ON TABLE public.conversations IS 'A person''s, with a chatbot or with none'")
     on_a_fresh_install("CREATE INDEX idx_conversations_tenant_id ON public.conversations (tenant_id)")
-    on_a_fresh_install("CREATE INDEX idx_conversations_user_id ON public.conversations (user_id, created_at)")
+    # A person's, newest first. Row security asks for the tenant as well: the index answers that, too.
+    on_a_fresh_install("""
+        CREATE INDEX idx_conversations_user_id ON public.conversations (user_id, created_at, tenant_id)
+    """)
     on_a_fresh_install("""
         CREATE TRIGGER conversations_touch_updated_at BEFORE UPDATE ON public.conversations
         FOR EACH ROW WHEN (OLD.title IS DISTINCT FROM NEW.title)

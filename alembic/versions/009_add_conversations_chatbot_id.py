@@ -30,14 +30,16 @@ def upgrade() -> None:
         drop_index_if_invalid("idx_conversations_chatbot_id")
         drop_index_if_invalid("idx_conversations_tenant_chatbot")
         op.execute("SET lock_timeout = 0")  # what CONCURRENTLY waits for, it does not block
+        # Everybody's with a chatbot, newest first: for a service.
         op.execute("""
             CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_conversations_chatbot_id
             ON public.conversations (chatbot_id, created_at) WHERE chatbot_id IS NOT NULL
         """)
-        # Also what the foreign key looks through when a chatbot is deleted.
+        # A person's with a chatbot, newest first, by all that row security asks for. Also what the foreign key looks
+        # through when a chatbot is deleted.
         op.execute("""
             CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_conversations_tenant_chatbot
-            ON public.conversations (tenant_id, chatbot_id, created_at) WHERE chatbot_id IS NOT NULL
+            ON public.conversations (tenant_id, chatbot_id, user_id, created_at) WHERE chatbot_id IS NOT NULL
         """)
         op.execute("SELECT set_config('lock_timeout', current_setting('chatbots.lock_timeout', true), false)")
     on_a_fresh_install("GRANT INSERT (chatbot_id), UPDATE (chatbot_id) ON TABLE public.conversations TO authenticated")

@@ -31,11 +31,17 @@ class Chatbot(Base):
         CheckConstraint("max_tokens >= 1", name="max_tokens"),
         CheckConstraint("jsonb_typeof(settings) = 'object'", name="settings"),
         Index("idx_chatbots_tenant_id", "tenant_id", "id", unique=True),
-        Index("idx_chatbots_created_by", "created_by", "created_at", postgresql_where=text("created_by IS NOT NULL")),
+        Index(
+            "idx_chatbots_created_by",
+            "created_by",
+            "created_at",
+            "tenant_id",
+            postgresql_where=text("created_by IS NOT NULL"),
+        ),
         Index("idx_chatbots_is_published", "created_at", postgresql_where=text("is_published")),
-        Index("idx_chatbots_tenant_published", "tenant_id", "is_published", "name"),
+        Index("idx_chatbots_tenant_published", "tenant_id", "is_published", "name", postgresql_include=["id"]),
         Index("idx_chatbots_created_at", "tenant_id", "created_at"),
-        Index("idx_chatbots_name", "tenant_id", "name", postgresql_ops={"name": "text_pattern_ops"}),
+        Index("idx_chatbots_name", "tenant_id", "name", postgresql_ops={"name": 'COLLATE "C"'}),
         {"comment": "AI agents that a tenant's admins configure and publish"},
     )
 

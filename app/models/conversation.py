@@ -30,7 +30,7 @@ class Conversation(Base):
             ["tenant_id", "chatbot_id"], ["chatbots.tenant_id", "chatbots.id"], ondelete="SET NULL (chatbot_id)"
         ),
         Index("idx_conversations_tenant_id", "tenant_id"),
-        Index("idx_conversations_user_id", "user_id", "created_at"),
+        Index("idx_conversations_user_id", "user_id", "created_at", "tenant_id"),
         Index(
             "idx_conversations_chatbot_id",
             "chatbot_id",
@@ -41,6 +41,7 @@ class Conversation(Base):
             "idx_conversations_tenant_chatbot",
             "tenant_id",
             "chatbot_id",
+            "user_id",
             "created_at",
             postgresql_where=text("chatbot_id IS NOT NULL"),
         ),

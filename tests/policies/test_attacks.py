@@ -178,11 +178,11 @@ def test_statistics_show_no_values(platform: Connection) -> None:
 @pytest.mark.parametrize(
     ("known", "unknown"),
     [
-        ("chatbots WHERE system_prompt = 'Be one of many.'", "chatbots WHERE system_prompt = 'Be unique.'"),
+        ("chatbots WHERE system_prompt = 'Be helpful.'", "chatbots WHERE system_prompt = 'Be unique.'"),
         ("chatbots WHERE model = 'a-model'", "chatbots WHERE model = 'another-model'"),
-        ("chatbots WHERE name < 'Bot 1@'", "chatbots WHERE name < 'Bot 99'"),
-        ("users WHERE email < '1@'", "users WHERE email < '99@'"),
-        ("conversations WHERE title = 'One of many'", "conversations WHERE title = 'Other'"),
+        ("chatbots WHERE name < 'Finance'", "chatbots WHERE name < 'Writing'"),
+        ("users WHERE email < 'person2'", "users WHERE email < 'person8'"),
+        ("conversations WHERE title = 'Be helpful.'", "conversations WHERE title = 'Other'"),
     ],
     ids=["prompt", "model", "name", "address", "title"],
 )

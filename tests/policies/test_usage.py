@@ -22,12 +22,13 @@ from tests.people import (
     INACTIVE_ADMIN,
     MEMBER,
     NO_TOKEN,
-    OTHER_ADMIN,
     SERVICE,
     Who,
     missing_roles,
+    person,
 )
 from tests.policies import Outcomes, Place, cases
+from tests.scale import Scale
 from tests.tools import become, connect, libpq_url
 
 FIGURES = """
@@ -92,12 +93,12 @@ def busy(place: Place, seed: int) -> Iterator[Connection[Row]]:
         people = execute("SELECT id, tenant_id FROM users").fetchall()
         bots = execute("SELECT id, tenant_id FROM chatbots ORDER BY id").fetchall()
         for _ in range(60):
-            person = chance.choice(people)
-            its = [bot["id"] for bot in bots if bot["tenant_id"] == person["tenant_id"]]
+            who = chance.choice(people)
+            its = [bot["id"] for bot in bots if bot["tenant_id"] == who["tenant_id"]]
             talk = execute(
                 "INSERT INTO conversations (tenant_id, user_id, chatbot_id, created_at) VALUES (%s, %s, %s, %s)"
                 " RETURNING id",
-                (person["tenant_id"], person["id"], chance.choice([None, *its[:-1]]), some_time()),
+                (who["tenant_id"], who["id"], chance.choice([None, *its[:-1]]), some_time()),
             ).fetchone()
             for _ in range(chance.randrange(4)):
                 message = execute(
@@ -365,20 +366,17 @@ def test_rather_no_figures_than_of_a_part_of_the_rows(place: Place, function: st
             connection.execute(f"SELECT FROM {function}()".encode())
 
 
-def test_one_tenants_usage_reads_its_rows_alone(crowded: Connection) -> None:
+def test_one_tenants_usage_reads_its_rows_alone(crowded: Connection, scale: Scale) -> None:
     """Of a tenant among many, whose conversations, messages and ratings lie among theirs."""
     with crowded.transaction(force_rollback=True):
         crowded.execute("""
-            UPDATE conversations SET chatbot_id = chatbots.id FROM chatbots WHERE created_by = user_id;
-            INSERT INTO messages (conversation_id, role, content)
-                SELECT id, 'user', '' FROM conversations, generate_series(1, 10);
+            INSERT INTO messages (conversation_id, role, content) SELECT id, 'user', '' FROM conversations;
             INSERT INTO feedback (message_id, user_id, rating)
-                SELECT messages.id, users.id, 5 FROM messages, users
-                WHERE email = 'member@globex.example' AND messages.role = 'user'
+                SELECT messages.id, user_id, 5 FROM messages JOIN conversations ON conversations.id = conversation_id
                 ON CONFLICT DO NOTHING;
-            ANALYZE conversations, messages, feedback
+            ANALYZE messages, feedback
         """)
-        become(crowded, OTHER_ADMIN)
+        become(crowded, person(scale.nearest(100).admin))
         read = """
             SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables
             WHERE relname IN ('conversations', 'messages', 'feedback')
@@ -388,4 +386,4 @@ def test_one_tenants_usage_reads_its_rows_alone(crowded: Connection) -> None:
         for _ in range(7):  # after five, PostgreSQL may make a plan for whichever tenant
             assert crowded.execute("SELECT FROM chatbot_usage()").rowcount > 2
         (after,) = crowded.execute(read).fetchone() or (0,)
-        assert 0 < after - before < 7 * 5000  # it has some 200 conversations, 2,000 messages and as many ratings
+        assert 0 < after - before < 7 * 5000  # it has some 1,000 conversations, as many messages and ratings

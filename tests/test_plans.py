@@ -1,0 +1,63 @@
+"""The plans of the guide's queries under row security, at the guide's size: 10,000 chatbots, 100,000 conversations."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg import Connection, sql
+
+from tests.people import OWNER
+from tests.queries import QUERIES, SERVICES, Query, asker, literally, prepared, values
+from tests.scale import Scale
+from tests.tools import become
+
+CASES = [pytest.param(query, who, id=f"{query.name}-{who}") for query in QUERIES + SERVICES for who in query.of]
+PAGES = {"disks": 4, "memory": 1.1}  # random_page_cost: PostgreSQL's own, and what suits SSDs
+
+
+def explained(connection: Connection, query: Query, who: str, scale: Scale, chatbots: int, mode: str) -> dict[str, Any]:
+    """The plan of a query and what its execution read, once as somebody of the tenant with about so many chatbots."""
+    tenant = scale.nearest(chatbots)
+    given = values(who, tenant)
+    statement = literally(query.sql, given)
+    if mode != "simple":
+        connection.execute(f"SET LOCAL plan_cache_mode = {mode}".encode())
+        prepare, statement = prepared(query.sql, given)
+        connection.execute(prepare.encode())
+    become(connection, asker(who, tenant))
+    explain = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {}").format(statement)
+    for _ in range(2):  # once to find what the helpers and the catalogs read first
+        (found,) = connection.execute(explain).fetchone() or ()
+    if mode != "simple":
+        become(connection, OWNER)
+        connection.execute("DEALLOCATE query")
+    plan: dict[str, Any] = found[0]["Plan"]
+    return plan
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+@pytest.mark.parametrize("pages", PAGES)
+@pytest.mark.parametrize("mode", ["simple", "force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(("query", "who"), CASES)
+def test_each_query_of_the_guide_uses_its_index(
+    crowded: Connection, scale: Scale, query: Query, who: str, mode: str, pages: str
+) -> None:
+    for chatbots in (100, 2_000):
+        with crowded.transaction(force_rollback=True):
+            crowded.execute(f"SET LOCAL random_page_cost = {PAGES[pages]}".encode())
+            plan = explained(crowded, query, who, scale, chatbots, mode)
+        found = list(nodes(plan))
+        kinds = {node["Node Type"] for node in found}
+        rows = plan["Actual Rows"]
+        assert query.writes or rows > 0
+        assert {node["Index Name"] for node in found if "Index Name" in node} == ({query.index} - {None})
+        assert "Seq Scan" not in kinds
+        if query.is_listing and not (query.wide and pages == "disks"):
+            assert not {"Sort", "Incremental Sort", "Bitmap Heap Scan"} & kinds
+        # Beside what it returns, little: helpers, the index from its root, rows that a member does not see.
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= 60 + 2 * rows
