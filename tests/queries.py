@@ -1,8 +1,9 @@
 """The guide's queries, as people ask them and by hand past row security, and the index that each should use."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -19,6 +20,7 @@ TYPES = {
     "me": "uuid",
     "creator": "uuid",
     "chatbot": "uuid",
+    "draft": "uuid",
     "prefix": "text",
     "beyond": "text",
     "limit": "bigint",
@@ -164,8 +166,8 @@ QUERIES = (
     Query(
         "change a chatbot",
         (ADMIN,),
-        "UPDATE chatbots SET system_prompt = 'Be brief.' WHERE id = :chatbot",
-        "UPDATE chatbots SET system_prompt = 'Be brief.' WHERE tenant_id = :tenant AND id = :chatbot",
+        "UPDATE chatbots SET system_prompt = 'Be brief.' WHERE id = :draft",
+        "UPDATE chatbots SET system_prompt = 'Be brief.' WHERE tenant_id = :tenant AND id = :draft",
         "idx_chatbots_tenant_id",
     ),
 )
@@ -195,13 +197,14 @@ def asker(who: str, tenant: Tenant) -> Who:
     return people[who]
 
 
-def values(who: str, tenant: Tenant) -> dict[str, object]:
-    """The parameters of every query."""
+def values(who: str, tenant: Tenant, client: int = 0) -> dict[str, object]:
+    """The parameters of every query; several clients at once change a chatbot each."""
     return {
         "tenant": tenant.id,
         "me": tenant.admin if who == ADMIN else tenant.member,
         "creator": tenant.admin,
         "chatbot": tenant.chatbots[0],
+        "draft": tenant.chatbots[-1 - client],
         "prefix": PREFIX,
         "beyond": BEYOND,
         "limit": 20,
@@ -227,3 +230,10 @@ def prepared(statement: str, given: Mapping[str, object]) -> tuple[str, sql.Comp
         f"PREPARE query {types if names else ''} AS {numbered}",
         sql.SQL("EXECUTE query {}").format(arguments if names else sql.SQL("")),
     )
+
+
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes, as EXPLAIN writes them in JSON, from the top."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from plan_nodes(below)

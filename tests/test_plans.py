@@ -1,13 +1,12 @@
 """The plans of the guide's queries under row security, at the guide's size: 10,000 chatbots, 100,000 conversations."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from psycopg import Connection, sql
 
 from tests.people import OWNER
-from tests.queries import QUERIES, SERVICES, Query, asker, literally, prepared, values
+from tests.queries import QUERIES, SERVICES, Query, asker, literally, plan_nodes, prepared, values
 from tests.scale import Scale
 from tests.tools import become
 
@@ -35,12 +34,6 @@ def explained(connection: Connection, query: Query, who: str, scale: Scale, chat
     return plan
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from nodes(below)
-
-
 @pytest.mark.parametrize("pages", PAGES)
 @pytest.mark.parametrize("mode", ["simple", "force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize(("query", "who"), CASES)
@@ -51,7 +44,7 @@ def test_each_query_of_the_guide_uses_its_index(
         with crowded.transaction(force_rollback=True):
             crowded.execute(f"SET LOCAL random_page_cost = {PAGES[pages]}".encode())
             plan = explained(crowded, query, who, scale, chatbots, mode)
-        found = list(nodes(plan))
+        found = list(plan_nodes(plan))
         kinds = {node["Node Type"] for node in found}
         rows = plan["Actual Rows"]
         assert query.writes or rows > 0
