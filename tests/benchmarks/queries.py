@@ -13,28 +13,24 @@ import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
-from operator import sub
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
 
 from rich.progress import Progress
 from sqlalchemy import URL, Connection, Engine, create_engine, text
 
 from app.embedded import Server, installed_binaries, reachable_binaries, temporary_server
 from app.identity import act_as, act_as_anonymous
+from tests.benchmarks import report
+from tests.benchmarks.report import BY_HAND, OURS, TENANTS, TUTORIALS, Case, Results, Run, Taken
 from tests.people import LOGIN_ROLES
 from tests.platforms import AUTH_UID
-from tests.queries import MEMBER, QUERIES, VISITOR, Query, literally, plan_nodes, values
+from tests.queries import MEMBER, QUERIES, VISITOR, literally, values
 from tests.scale import Scale, fill
 from tests.tools import alembic, connect
 
 TUTORIAL = Path(__file__).with_name("baselines") / "tutorial_policies.sql"
-TENANTS = (100, 2_000)  # chatbots of those that are measured, if there is one near
-OURS, BY_HAND, TUTORIALS = "a", "b", "c"
 CLIENTS = (1, 8)
 LONG_ENOUGH = 5_000  # milliseconds for one query in one way; then it is not asked again
 SETTINGS = {  # as on a server that has its tables in memory or on SSDs
@@ -47,46 +43,6 @@ SETTINGS = {  # as on a server that has its tables in memory or on SSDs
     "synchronous_commit": "on",
 }
 WARMING = 5  # times that are not counted
-
-
-class Case(NamedTuple):
-    """Who asks what, of which tenant."""
-
-    query: Query
-    who: str
-    tenant: int  # its chatbots, about
-
-    @property
-    def label(self) -> str:
-        return f"{self.query.name}, {self.who}"
-
-
-@dataclass
-class Taken:
-    """What one way of asking took, in milliseconds."""
-
-    server: list[float] = field(default_factory=list)
-    trips: list[float] = field(default_factory=list)
-    rows: float = 0
-    pages: int = 0
-    plan: str = ""
-
-    def join(self, other: "Taken") -> None:
-        self.server += other.server
-        self.trips += other.trips
-        self.rows, self.pages, self.plan = other.rows, other.pages, other.plan
-
-    def take(self, connection: Connection, explain: str) -> None:
-        (found,) = connection.exec_driver_sql(explain).scalar_one()
-        self.server.append(found["Planning Time"] + found["Execution Time"])
-        plan = found["Plan"]
-        self.rows = plan["Actual Rows"]
-        self.pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-        self.plan = " < ".join(dict.fromkeys(named(node) for node in plan_nodes(plan) if node["Node Type"] != "Result"))
-
-
-Results = dict[Case, dict[str, Taken]]
-Run = dict[int, Results]  # by clients
 
 
 def main() -> None:
@@ -108,8 +64,6 @@ def main() -> None:
             with connect(server.url()) as connection:
                 for database in {way.database for way in ways.values()}:
                     connection.execute(f"DROP DATABASE {database}".encode())
-    from tests.benchmarks import report  # noqa: PLC0415 - it needs Matplotlib, which takes a while
-
     report.table(runs)
     report.goals(runs)
     if given.plot:
@@ -202,15 +156,6 @@ def ask(taken: Taken, case: Case, way: str, engine: Engine, scale: Scale, number
             answer.all()
         connection.commit()
     taken.trips.append((time.perf_counter() - begun) * 1000)
-
-
-def named(node: dict[str, Any]) -> str:
-    return " ".join(filter(None, (node["Node Type"], node.get("Index Name"))))
-
-
-def added(its: dict[str, Taken]) -> float:
-    """Milliseconds that row security adds in the server, median of turns."""
-    return float(median(map(sub, its[OURS].server, its[BY_HAND].server)))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
 """What tests.benchmarks.queries measured, as a table, as ratios to its goals, and as a plot."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import sub
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
+from sqlalchemy import Connection
 
-from tests.benchmarks.queries import BY_HAND, OURS, TENANTS, TUTORIALS, Case, Results, Run, Taken, added
-from tests.queries import MEMBER
+from tests.queries import MEMBER, Query, plan_nodes
 from tests.scale import GUIDES
 
+OURS, BY_HAND, TUTORIALS = "a", "b", "c"
+TENANTS = (100, 2_000)  # chatbots of those that are measured, if there is one near
 ROW = "{:52}{:>6}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}  {}"
 HEADINGS = ("rows", "a ms", "added", "a/b", "c/a", "p95 a/b", "trip a", "added", "p95 a/b", "pages")
 MANY = 1000  # rows, from which on what is added once no longer counts
@@ -23,6 +28,46 @@ LABELS = {
     BY_HAND: "no row security, tenant by hand",
     TUTORIALS: "tutorials' policies",
 }
+
+
+class Case(NamedTuple):
+    """Who asks what, of which tenant."""
+
+    query: Query
+    who: str
+    tenant: int  # its chatbots, about
+
+    @property
+    def label(self) -> str:
+        return f"{self.query.name}, {self.who}"
+
+
+@dataclass
+class Taken:
+    """What one way of asking took, in milliseconds."""
+
+    server: list[float] = field(default_factory=list)
+    trips: list[float] = field(default_factory=list)
+    rows: float = 0
+    pages: int = 0
+    plan: str = ""
+
+    def join(self, other: "Taken") -> None:
+        self.server += other.server
+        self.trips += other.trips
+        self.rows, self.pages, self.plan = other.rows, other.pages, other.plan
+
+    def take(self, connection: Connection, explain: str) -> None:
+        (found,) = connection.exec_driver_sql(explain).scalar_one()
+        self.server.append(found["Planning Time"] + found["Execution Time"])
+        plan = found["Plan"]
+        self.rows = plan["Actual Rows"]
+        self.pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        self.plan = " < ".join(dict.fromkeys(named(node) for node in plan_nodes(plan) if node["Node Type"] != "Result"))
+
+
+Results = dict[Case, dict[str, Taken]]
+Run = dict[int, Results]  # by clients
 
 
 def table(runs: dict[int, Run]) -> None:
@@ -135,3 +180,12 @@ def draw(axes: Axes, runs: dict[int, Run], name: str, tenant: int) -> None:
     axes.set_xlabel("chatbots of all tenants")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.grid(alpha=0.3)
+
+
+def named(node: dict[str, Any]) -> str:
+    return " ".join(filter(None, (node["Node Type"], node.get("Index Name"))))
+
+
+def added(its: dict[str, Taken]) -> float:
+    """Milliseconds that row security adds in the server, median of turns."""
+    return float(median(map(sub, its[OURS].server, its[BY_HAND].server)))
