@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from app.embedded import Server
 from app.migration import progress
-from app.migration.concurrency import with_retries
+from app.migration.concurrency import LOCK_KEY, one_at_a_time, with_retries
 from app.migration.run import prepare_session
 from tests.people import ACME_MEMBER, populate
 from tests.pooler import temporary_pooler
@@ -316,3 +316,13 @@ def test_looking_through_a_pooler_leaves_nothing_on_its_connection(pooler: URL) 
     assert run("alembic", "current", url=pooler).stdout == "006\n"
     with connect(pooler) as after:
         assert after.execute(settings).fetchall() == found
+
+
+def test_leaves_the_database_to_the_next_run_before_its_connection_is_closed(empty: URL) -> None:
+    engine = create_engine(empty)
+    told: list[str] = []
+    with one_at_a_time(engine, told.append):
+        pass
+    with connect(empty) as another:
+        assert another.execute(f"SELECT pg_try_advisory_lock({LOCK_KEY})").fetchone() == (True,)
+    engine.dispose()

@@ -33,7 +33,7 @@ def one_at_a_time(engine: Engine, tell: Callable[[str], None]) -> Iterator[None]
     holder's CREATE INDEX CONCURRENTLY waits for in turn.
 
     Args:
-        engine: without a pool, so that the lock goes when its connection is closed.
+        engine: of the database.
         tell: takes a line for whom this run waits.
 
     Raises:
@@ -50,7 +50,11 @@ def one_at_a_time(engine: Engine, tell: Callable[[str], None]) -> Iterator[None]
                 tell(f"Waiting for another upgrade of this database: {holder}")
                 told = True
             time.sleep(POLL)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(DBAPIError):  # a server closes a session some time after its client
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
 
 
 def require_a_session(engine: Engine, connection: Connection) -> None:
