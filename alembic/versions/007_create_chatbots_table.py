@@ -145,8 +145,8 @@ def create_chatbots() -> None:
         ON public.chatbots (tenant_id, is_published, name) INCLUDE (id)
     """)
     op.execute("CREATE INDEX IF NOT EXISTS idx_chatbots_created_at ON public.chatbots (tenant_id, created_at)")
-    # For prefixes: name ^@ 'Sup', or, which plans without the value serve as well, a range in collation "C". LIKE is not
-    # leakproof, so under row security no index serves it.
+    # For prefixes: name ^@ 'Sup', or, which plans without the value serve as well, a range in collation "C". LIKE is
+    # not leakproof, so under row security no index serves it.
     op.execute("""
         CREATE INDEX IF NOT EXISTS idx_chatbots_name ON public.chatbots (tenant_id, name COLLATE "C")
     """)
