@@ -164,12 +164,14 @@ def test_nothing_is_left_on_the_pooled_connection(open_target: Callable[..., Tar
 
 def test_costs_one_round_trip_a_transaction(target: Target, tmp_path: Path) -> None:
     driver_connection = target.driver_connection()
-    for person in (None, ACME_MEMBER, ACME_ADMIN):
-        trace = tmp_path / f"{person}"
+    for transaction, person in enumerate((None, ACME_MEMBER, ACME_MEMBER, ACME_ADMIN, GLOBEX_ADMIN)):
+        trace = tmp_path / f"{transaction}"
         with trace.open("w") as file:
             driver_connection.pgconn.trace(file.fileno())
+            Counted.sent.clear()
             if person:
                 act_as(target.inner, person)
+            assert Counted.sent == []
             target.scalar(text("SELECT 1"))
             target.scalar(text("SELECT 2"))
             target.commit()
