@@ -1,6 +1,7 @@
 """The server that the tests run on, a database at head for each test, and people to be."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # The tests say where they connect to: a PGHOST or DATABASE_URL of the caller's must not lead them elsewhere.
 for variable in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
     del os.environ[variable]
+
+# What the tests start is interrupted by SIGINT, which a shell has ignored by whatever it starts in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
