@@ -37,6 +37,9 @@ OWN_FEEDBACK, COLLEAGUES_FEEDBACK, GLOBEX_FEEDBACK, ADMINS_FEEDBACK, INACTIVES_F
     key(0x500 + i) for i in range(5)
 )
 
+BOT_MADE, ADMIN_MADE, GLOBEX_MADE, TENANTS_END = (key(0x600 + i) for i in range(4))  # of the audit log
+ROLE_CHANGE = {"role": "user"}, {"role": "admin"}
+
 
 @dataclass(frozen=True)
 class Who:
@@ -87,7 +90,7 @@ LOGIN_ROLES = missing_roles(
 )
 
 
-def populate(connection: Connection, first: str = "006", last: str = "011") -> None:
+def populate(connection: Connection, first: str = "006", last: str = "012") -> None:
     """Insert the rows that each revision from `first` to `last` makes room for, into a database at `last`."""
     for revision, rows in (
         ("006", baseline_rows),
@@ -95,6 +98,7 @@ def populate(connection: Connection, first: str = "006", last: str = "011") -> N
         ("008", admins),
         ("009", links),
         ("010", notes),
+        ("012", audit_log),
     ):
         if first <= revision <= last:
             rows(connection, "notes" if last >= "010" else "comment")
@@ -182,3 +186,22 @@ def links(connection: Connection, _: str) -> None:
 
 def notes(connection: Connection, notes: str) -> None:
     connection.execute(f"UPDATE feedback SET {notes} = 'Written later' WHERE id = %s", (COLLEAGUES_FEEDBACK,))
+
+
+def audit_log(connection: Connection, _: str) -> None:
+    """The same entries whichever rows were there before the log; TENANTS_END is of a tenant that is gone."""
+    connection.execute("TRUNCATE audit_log")
+    connection.cursor().executemany(
+        """
+        INSERT INTO audit_log (
+            id, tenant_id, user_id, database_role, action, table_name, row_id, old_values, new_values
+        )
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            (BOT_MADE, ACME, ACME_ADMIN, "authenticated", "INSERT", "chatbots", DRAFT, None, Json({"name": "Draft"})),
+            (ADMIN_MADE, ACME, None, "service_role", "UPDATE", "users", ACME_ADMIN, *map(Json, ROLE_CHANGE)),
+            (GLOBEX_MADE, GLOBEX, GLOBEX_ADMIN, "authenticated", "DELETE", "chatbots", NOBODY, Json({}), None),
+            (TENANTS_END, NOBODY, None, "postgres", "DELETE", "chatbots", NOBODY, Json({"name": "Gone"}), None),
+        ],
+    )

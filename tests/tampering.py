@@ -151,12 +151,13 @@ def of_constraint(key: Key, its: dict[str, str]) -> Changes:
 def of_index(key: Key, its: dict[str, str]) -> Changes:
     where = f"WHERE {its['Where']}" if "Where" in its else ""
     unique = "UNIQUE " if "Unique" in its else ""
-    keys, _, included = its["On"].removeprefix("btree (").removesuffix(")").partition(") INCLUDE (")
+    method, _, what = its["On"].partition(" (")
+    keys, _, included = what.removesuffix(")").partition(") INCLUDE (")
     columns = keys.split(", ")
 
     def anew(
         unique: str = unique,
-        on: str = "btree",
+        on: str = method,
         columns: list[str] = columns,
         included: str = included,
         where: str = where,
@@ -169,6 +170,14 @@ def of_index(key: Key, its: dict[str, str]) -> Changes:
 
     yield "", f"DROP INDEX {key.name} CASCADE"
     yield "", f"ALTER INDEX {key.name} RENAME TO renamed"
+    yield "Where", anew(where=f"WHERE NOT ({its['Where']})" if where else f"WHERE {columns[0].split()[0]} IS NOT NULL")
+    if where:
+        yield "Where", anew(where="")
+    for flag in ("indisvalid", "indisready", "indislive"):
+        yield "State", f"{CATALOGS} UPDATE pg_index SET {flag} = false WHERE indexrelid = '{key.name}'::regclass"
+    if method != "btree":  # which has neither order, nor uniqueness, nor what is included
+        yield "On", anew(on="btree")
+        return
     yield "Unique", anew(unique="" if unique else "UNIQUE")
     if len(columns) == 1:
         yield "On", anew(on="hash", unique="")
@@ -183,11 +192,6 @@ def of_index(key: Key, its: dict[str, str]) -> Changes:
     if included:
         yield "On", anew(included="")
     yield "On", anew(included="created_at")
-    yield "Where", anew(where=f"WHERE NOT ({its['Where']})" if where else "WHERE id IS NOT NULL")
-    if where:
-        yield "Where", anew(where="")
-    for flag in ("indisvalid", "indisready", "indislive"):
-        yield "State", f"{CATALOGS} UPDATE pg_index SET {flag} = false WHERE indexrelid = '{key.name}'::regclass"
 
 
 def of_policy(key: Key, its: dict[str, str]) -> Changes:
@@ -239,7 +243,7 @@ def of_rights(key: Key, its: dict[str, str]) -> Changes:
 def of_trigger(key: Key, its: dict[str, str]) -> Changes:
     name, table = quoted(key.name), key.place
     drop = f"DROP TRIGGER {name} ON {table}"
-    when = f"WHEN ({its['When']})"
+    when = f"WHEN ({its['When']})" if "When" in its else ""
 
     def anew(fires: str = its["Fires"], when: str = when, calls: str = its["Calls"]) -> str:
         events, each = fires.split(" FOR EACH ")
@@ -251,12 +255,24 @@ def of_trigger(key: Key, its: dict[str, str]) -> Changes:
         yield "State", f"ALTER TABLE {table} {state} TRIGGER {name}"
     before, after = ("BEFORE", "AFTER") if its["Fires"].startswith("BEFORE") else ("AFTER", "BEFORE")
     yield "Fires", anew(fires=its["Fires"].replace(before, after, 1))
-    yield "Fires", anew(fires=re.sub(r"UPDATE|INSERT", "UPDATE OF id", its["Fires"], count=1))
-    yield "Fires", anew(fires=its["Fires"].replace("EACH ROW", "EACH STATEMENT"), when="")
-    yield "When", anew(when="")
-    yield "When", anew(when=f"WHEN (({its['When']}) IS NOT FALSE)")
+    if " OR " in its["Fires"]:
+        yield "Fires", anew(fires=re.sub(r" OR \w+ FOR", " FOR", its["Fires"]))
+    else:
+        yield "Fires", anew(fires=re.sub(r"UPDATE|INSERT|DELETE|TRUNCATE", other_event, its["Fires"], count=1))
+    if "EACH ROW" in its["Fires"]:
+        yield "Fires", anew(fires=its["Fires"].replace("EACH ROW", "EACH STATEMENT"), when="")
+    if when:
+        yield "When", anew(when="")
+        yield "When", anew(when=f"WHEN (({its['When']}) IS NOT FALSE)")
+    else:
+        yield "When", anew(when="WHEN (pg_trigger_depth() = 0)")
     yield "Calls", anew(calls=its["Calls"].replace(")", ", 'x')" if "'" in its["Calls"] else "'x')"))
     yield "Calls", anew(calls="pg_catalog.suppress_redundant_updates_trigger()")
+
+
+def other_event(event: re.Match[str]) -> str:
+    """What else a trigger may fire at, with the rows that its WHEN names."""
+    return {"DELETE": "UPDATE", "TRUNCATE": "DELETE"}.get(event[0], "UPDATE OF id")
 
 
 def of_function(key: Key, its: dict[str, str]) -> Changes:

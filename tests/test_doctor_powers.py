@@ -54,6 +54,7 @@ INSERTS = {
     "conversations": "(tenant_id, user_id, title) VALUES (%(tenant)s, %(me)s, 'New')",
     "messages": "(conversation_id, role, content) VALUES (%(talk)s, 'user', 'New')",
     "feedback": "(message_id, user_id, rating) VALUES (%(message)s, %(me)s, 5)",
+    "audit_log": "(tenant_id, action, table_name) VALUES (%(tenant)s, 'DELETE', 'chatbots')",
 }
 INSERTED = {  # what it means for who was told yes, no or unknown
     1: True,

@@ -31,8 +31,10 @@ UPGRADES = {
     ],
     "010": [{"feedback ACCESS EXCLUSIVE"}],
     "011": [],
+    "012": [{"users SHARE ROW EXCLUSIVE"}, {"chatbots SHARE ROW EXCLUSIVE"}],
 }
 DOWNGRADES = {
+    "012": [{"chatbots ACCESS EXCLUSIVE"}, {"users ACCESS EXCLUSIVE"}],
     "011": [],
     "010": [{"feedback ACCESS EXCLUSIVE"}],
     "009": [

@@ -75,7 +75,7 @@ def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.Monke
 
 
 def test_the_operators_commands_work(seeded: URL, tmp_path: Path) -> None:
-    verbs = ("sql", "admins", "doctor", "usage", "metrics")
+    verbs = ("sql", "admins", "audit", "doctor", "usage", "metrics")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     typed = [line.split() for line in lines if line.startswith(tuple(f".venv/bin/python -m app {it}" for it in verbs))]
     assert {words[3] for words in typed} == {*verbs}

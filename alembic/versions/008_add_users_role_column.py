@@ -243,9 +243,8 @@ DEPENDENTS = """
     WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass('public.users') AND attname = 'role'
         AND deptype = 'n'
         AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
-            SELECT oid FROM pg_trigger
-            WHERE tgrelid = to_regclass('public.users')
-                AND tgname IN ('users_touch_updated_at', 'users_guard_role_insert', 'users_guard_role_update')
+            SELECT pg_trigger.oid FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+            WHERE tgrelid = to_regclass('public.users') AND pronamespace = to_regnamespace('chatbot_private')
         ))
         AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
             SELECT oid FROM pg_constraint WHERE conname = 'users_role_check'

@@ -85,6 +85,7 @@ COUNTED_SINCE = text("""
     SELECT to_char(stats_reset, 'YYYY-MM-DD HH24:MI TZ') FROM pg_stat_database WHERE datname = current_database()
 """)
 TABLES = ["chatbots", "conversations", "feedback", "messages", "tenants", "users"]
+INDEXED = [*TABLES, "audit_log"]
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def indexes(connection: Connection, half_done: str | None) -> Indexes:
     """
     ours = [key.name for key in documented() if key.kind == "index" and key.name.startswith("idx_")]
     return Indexes(
-        [(name, half_done or remedy(name)) for name in connection.scalars(INVALID, {"names": TABLES})],
+        [(name, half_done or remedy(name)) for name in connection.scalars(INVALID, {"names": INDEXED})],
         list(connection.scalars(UNUSED, {"names": ours})),
         connection.scalar(COUNTED_SINCE),
     )

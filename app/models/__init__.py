@@ -1,5 +1,6 @@
 """The tables as SQLAlchemy models, and the functions to select from, as they are at the newest revision."""
 
+from app.models.audit_entry import AuditAction, AuditEntry
 from app.models.base import Base
 from app.models.chatbot import Chatbot
 from app.models.conversation import Conversation
@@ -10,6 +11,8 @@ from app.models.tenant import Tenant
 from app.models.user import Role, User
 
 __all__ = [
+    "AuditAction",
+    "AuditEntry",
     "Base",
     "Chatbot",
     "Conversation",

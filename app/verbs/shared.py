@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -48,3 +49,8 @@ def errors_for_a_person() -> Iterator[None]:
         yield
     except SetupError as error:
         sys.exit(f"Error: {error}")
+
+
+def to_json(value: object) -> str:
+    """What JSON has no type for: an id, a time."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ from rich.text import Text
 from app.terminal import printable
 from app.usage import ChatbotUsage
 from app.usage import usage as usage_of
-from app.verbs.shared import database_session
+from app.verbs.shared import database_session, to_json
 
 WIDE = 200  # columns, where nobody looks at a terminal
 
@@ -44,11 +43,6 @@ def usage(
         Console(width=None if sys.stdout.isatty() else WIDE).print(table(found))
     else:
         print("There are no chatbots.")
-
-
-def to_json(value: object) -> str:
-    """What JSON has no type for: an id, a time."""
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def table(found: Sequence[ChatbotUsage]) -> Table:

@@ -24,14 +24,22 @@ from tests.people import (
 from tests.policies import NOBODIES, Place
 from tests.tools import become, connect
 
-HELPERS = ["claimed_user_id()", "user_id()", "tenant_id()", "is_admin()", "is_adopted()", "reporting_scope(NULL, NULL)"]
+HELPERS = [
+    "claimed_user_id()",
+    "user_id()",
+    "tenant_id()",
+    "is_admin()",
+    "is_adopted()",
+    "reporting_scope(NULL, NULL)",
+    "erase_from_audit_log(NULL)",
+]
 REPORTS = [
     "chatbot_usage",
     "popular_chatbots",
     "tenant_admins",
     "unpublished_chatbots",
 ]  # each with one in schema public that asks it
-TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot"]
+TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot", "audit_row", "audit_truncation"]
 
 
 @pytest.mark.parametrize("helper", HELPERS)
@@ -92,7 +100,7 @@ def test_execute_is_granted_where_policies_need_it_and_for_the_figures(place: Pl
 
 
 def test_each_function_runs_as_it_should(place: Place) -> None:
-    """As its owner only where it reads past row security; with pg_temp last in the path."""
+    """As its owner only where it reads past row security, or writes the log; with pg_temp last in the path."""
     with connect(place.url) as connection:
         found = connection.execute("""
             SELECT proname, prosecdef, provolatile, proconfig FROM pg_proc
@@ -103,9 +111,9 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
             " WHERE pronamespace = 'public'::regnamespace AND proname = ANY (%s) ORDER BY proname",
             (REPORTS,),
         ).fetchall()
-    definers = {"user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
-    assert {name for name, definer, _, _ in found if definer} == definers
-    assert {name for name, _, volatile, _ in found if volatile == "s"} == definers | {"claimed_user_id"}
+    reading = {"user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
+    assert {name for name, definer, _, _ in found if definer} == reading | {"audit_row", "audit_truncation"}
+    assert {name for name, _, volatile, _ in found if volatile == "s"} == reading | {"claimed_user_id"}
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}
     assert asking == [(name, False, "s", None, False) for name in REPORTS]  # parsed when made: no path leads it astray

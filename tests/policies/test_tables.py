@@ -35,6 +35,7 @@ MAY_BE_NULL = {
     "conversations": {"title", "chatbot_id"},
     "messages": set(),
     "feedback": {"notes"},
+    "audit_log": {"user_id", "row_id", "old_values", "new_values"},
     "alembic_version": set(),
 }
 
