@@ -12,13 +12,14 @@ State = dict[str, dict[str, Row]]  # by table and id
 
 TIMES = ("created_at", "updated_at")
 PUBLIC = ("id", "tenant_id", "name", "description", "model", "is_published", *TIMES)
-CONFIG = ("name", "description", "system_prompt", "model", "temperature", "max_tokens", "settings", "is_published")
+VERSIONED = ("system_prompt", "model", "temperature", "max_tokens", "settings")  # a change of these is a new version
+CONFIG = ("name", "description", *VERSIONED, "is_published")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "tenants": ("id", "name", *TIMES),
     "users": ("id", "tenant_id", "email", "full_name", "role", "is_active", *TIMES),
-    "chatbots": ("id", "tenant_id", "created_by", *CONFIG, *TIMES),
+    "chatbots": ("id", "tenant_id", "created_by", *CONFIG, "version", "lock_version", *TIMES),
     "published_chatbots": PUBLIC,
-    "conversations": ("id", "tenant_id", "user_id", "chatbot_id", "title", *TIMES),
+    "conversations": ("id", "tenant_id", "user_id", "chatbot_id", "chatbot_version", "title", *TIMES),
     "messages": ("id", "conversation_id", "role", "content", "created_at"),
     "feedback": ("id", "message_id", "user_id", "rating", "notes", "created_at"),
 }
@@ -35,8 +36,10 @@ DEFAULTS: dict[str, Row] = {
         "max_tokens": None,
         "settings": {},
         "is_published": False,
+        "version": 1,
+        "lock_version": 1,
     },
-    "conversations": {"chatbot_id": None, "title": None},
+    "conversations": {"chatbot_id": None, "chatbot_version": None, "title": None},
     "messages": {},
     "feedback": {"notes": None},
 }
@@ -85,7 +88,7 @@ INSERT: Rights = {  # all but the times
 UPDATE: Rights = {
     "anonymous": {},
     "person": {
-        "chatbots": CONFIG,
+        "chatbots": (*CONFIG, "lock_version"),
         "users": ("full_name",),
         "conversations": ("title", "chatbot_id"),
         "feedback": ("rating", "notes"),
@@ -209,10 +212,17 @@ def execute(state: State, caller: Caller, statement: Statement) -> Outcome:
         delete(after, statement.table, ids)
         return Outcome(after, ids)
     # No client sets a column that decides whose the row is, so no UPDATE leaves its rows: nothing here says "policy".
+    refused = set()
     for key in ids:
-        after[statement.table][key].update(timeless(statement.values[0]))
+        row = after[statement.table][key]
+        if statement.values[0].get("lock_version", row.get("lock_version")) != row.get("lock_version"):
+            refused.add("conflict")
+        row.update(timeless(statement.values[0]))
+        number(after, statement.table, row, rows[key])
     if repeats(statement.table, after[statement.table].values()):
-        return Outcome(state, refused_by=frozenset({"unique"}))
+        refused.add("unique")
+    if refused:
+        return Outcome(state, refused_by=frozenset(refused))
     return unless_refused(state, caller, Outcome(after, ids))
 
 
@@ -231,6 +241,8 @@ def has_rights(kind: Kind, statement: Statement) -> bool:
 def insert(state: State, caller: Caller, statement: Statement) -> Outcome:
     table = statement.table
     rows = [DEFAULTS[table] | timeless(row) for row in statement.values]
+    for row in rows:
+        number(state, table, row)
     allowed = [row for row in rows if may(state, caller, "INSERT", table, row)]
     # Row by row, the row's policy first; keys and guards when all rows are there.
     refused = {"policy"} if len(allowed) < len(rows) else set()
@@ -240,6 +252,22 @@ def insert(state: State, caller: Caller, statement: Statement) -> Outcome:
         return Outcome(state, refused_by=frozenset(refused))
     after = state | {table: state[table] | {row["id"]: row for row in rows}}
     return unless_refused(state, caller, Outcome(after, frozenset(row["id"] for row in rows)))
+
+
+def number(state: State, table: str, row: Row, before: Row | None = None) -> None:
+    """Give a row the numbers that nobody chooses: of its configuration, of its saves, of the version it starts with."""
+    if table == "chatbots":
+        before = before or row | {"version": 1, "lock_version": 1}
+        is_new = any(row[column] != before[column] for column in VERSIONED)
+        is_saved = any(row[column] != before[column] for column in CONFIG)
+        row.update(version=before["version"] + is_new, lock_version=before["lock_version"] + is_saved)
+    if table == "conversations":
+        chatbot = state["chatbots"].get(row["chatbot_id"])
+        if before and before["chatbot_id"] == row["chatbot_id"]:
+            row["chatbot_version"] = before["chatbot_version"]
+        else:
+            its = chatbot and chatbot["tenant_id"] == row["tenant_id"]
+            row["chatbot_version"] = chatbot["version"] if chatbot and its else None
 
 
 def timeless(row: Row) -> Row:
@@ -284,3 +312,5 @@ def delete(state: State, table: str, ids: Iterable[str]) -> None:
             delete(state, child, orphans)
         for key in orphans if fate == "forgets" else ():
             state[child][key][column] = None
+            if column == "chatbot_id":
+                state[child][key]["chatbot_version"] = None

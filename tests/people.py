@@ -90,7 +90,7 @@ LOGIN_ROLES = missing_roles(
 )
 
 
-def populate(connection: Connection, first: str = "006", last: str = "012") -> None:
+def populate(connection: Connection, first: str = "006", last: str = "013") -> None:
     """Insert the rows that each revision from `first` to `last` makes room for, into a database at `last`."""
     for revision, rows in (
         ("006", baseline_rows),

@@ -96,7 +96,8 @@ def worlds(draw: st.DrawFn) -> State:
         tenant = draw(st.sampled_from([world["users"][owner]["tenant_id"]] * 3 + TENANTS))  # some have moved since
         chatbots = [each["id"] for each in world["chatbots"].values() if each["tenant_id"] == tenant]
         chatbot = draw(st.sampled_from([None, *chatbots]))
-        talk = add("conversations", 0x200 + n, tenant_id=tenant, user_id=owner, chatbot_id=chatbot)
+        begun = {"chatbot_id": chatbot, "chatbot_version": chatbot and 1}
+        talk = add("conversations", 0x200 + n, tenant_id=tenant, user_id=owner, **begun)
         add("messages", 0x300 + n, conversation_id=talk["id"], role="user", content="Old")
         answer = add("messages", 0x380 + n, conversation_id=talk["id"], role="assistant", content="Old")
         if critic := draw(st.sampled_from([None, owner, owner, *PEOPLE])):
@@ -249,6 +250,7 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "messages.role": st.sampled_from(["user", "assistant", "system", "tool"]),
     "email": st.sampled_from(["new@example.com", "0@example.com", "1@example.com"]),
     "rating": st.integers(1, 5),
+    **dict.fromkeys(("version", "lock_version", "chatbot_version"), st.sampled_from([1, 1, 2])),
     "temperature": st.sampled_from([0.5, 2]),
     "max_tokens": st.sampled_from([None, 5]),
     "settings": st.sampled_from([{}, {"greeting": "Hi"}]),

@@ -25,6 +25,7 @@ DEFAULTS = {
     "text": "'x'",
     "character varying": "'x'",
 }
+FIRST_COLUMNS = {"alembic_version": "version_num", "chatbot_versions": "version"}  # of tables without an id
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 
@@ -237,7 +238,7 @@ def of_rights(key: Key, its: dict[str, str]) -> Changes:
     for privilege in [each for each in PRIVILEGES if each not in its]:
         yield privilege, f"GRANT {privilege} ON {key.place} TO {key.name}"
         if privilege in {"SELECT", "INSERT", "UPDATE", "REFERENCES"}:
-            yield privilege, f"GRANT {privilege} (id) ON {key.place} TO {key.name}"
+            yield privilege, f"GRANT {privilege} ({FIRST_COLUMNS.get(key.place, 'id')}) ON {key.place} TO {key.name}"
 
 
 def of_trigger(key: Key, its: dict[str, str]) -> Changes:
@@ -393,7 +394,7 @@ def one_too_many(facts: Facts) -> Iterator[Tampering]:
 
 def extras(table: str) -> Iterator[tuple[str, str]]:
     """Kind and statement of each thing called extra that a table may get."""
-    column = "version_num" if table == "alembic_version" else "id"
+    column = FIRST_COLUMNS.get(table, "id")
     for command in ("ALL", "SELECT", "UPDATE", "DELETE"):
         yield "policy", f"CREATE POLICY extra ON {table} FOR {command} TO anon USING (true)"
     yield "index", f"CREATE UNIQUE INDEX extra ON {table} ({column})"

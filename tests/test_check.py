@@ -285,10 +285,10 @@ def test_a_new_revision_says_what_it_cannot_write(
     project = copy_of_project(tmp_path)
     with connect(head) as connection:
         connection.execute(change)
-    made = run("alembic", "revision", "--autogenerate", "--rev-id", "013", "-m", "mend", url=head, cwd=project)
+    made = run("alembic", "revision", "--autogenerate", "--rev-id", "014", "-m", "mend", url=head, cwd=project)
     assert made.returncode == 0, made.stderr
-    text = (project / "alembic/versions/013_mend.py").read_text()
-    compile(text, "013", "exec")
+    text = (project / "alembic/versions/014_mend.py").read_text()
+    compile(text, "014", "exec")
     assert written in text
     assert unwritten in " ".join(re.findall(r"(?m)^    #(?: -|  ) (.*)", text))
     for command in ("upgrade", "downgrade"):

@@ -54,6 +54,7 @@ INSERTS = {
     "conversations": "(tenant_id, user_id, title) VALUES (%(tenant)s, %(me)s, 'New')",
     "messages": "(conversation_id, role, content) VALUES (%(talk)s, 'user', 'New')",
     "feedback": "(message_id, user_id, rating) VALUES (%(message)s, %(me)s, 5)",
+    "chatbot_versions": "(tenant_id, chatbot_id, version) VALUES (%(tenant)s, NULL, 2)",
     "audit_log": "(tenant_id, action, table_name) VALUES (%(tenant)s, 'DELETE', 'chatbots')",
 }
 INSERTED = {  # what it means for who was told yes, no or unknown
@@ -80,7 +81,8 @@ def really(connection: Connection, who: UUID, told: Powers) -> Powers:
             return Rows(True)
         return Rows(False) if outcome == "grant" else Rows(True, int(outcome))
 
-    column = sql.Identifier(told.columns[0] if told.columns else "id").as_string()
+    anything = "version" if told.table == "chatbot_versions" else "id"
+    column = sql.Identifier(told.columns[0] if told.columns else anything).as_string()
     inserted = attempt(connection, me, f"INSERT INTO {relation} {INSERTS[told.table]}", values)
     assert inserted in INSERTED
     return Powers(
@@ -89,7 +91,7 @@ def really(connection: Connection, who: UUID, told: Powers) -> Powers:
         INSERTED[inserted],
         done(f"UPDATE {relation} SET {column} = {column}", told.changes.count),
         told.columns,
-        done(f"DELETE FROM {relation} WHERE id IS NOT NULL", told.deletes.count),
+        done(f"DELETE FROM {relation} WHERE {anything} IS NOT NULL", told.deletes.count),
     )
 
 
@@ -120,7 +122,7 @@ def test_what_is_told_is_so(place: URL, who: UUID) -> None:
 def test_what_an_admin_and_a_member_can_do(people_database: URL) -> None:
     admin, member = (assert_true(people_database, who) for who in (ACME_ADMIN, ACME_MEMBER))
     configuration = ["name", "description", "system_prompt", "model", "temperature", "max_tokens", "settings"]
-    configuration += ["is_published"]
+    configuration += ["is_published", "lock_version"]
     assert admin["chatbots"] == Powers("chatbots", Rows(True, 2), True, Rows(True, 2), configuration, Rows(True, 2))
     assert member["chatbots"] == Powers("chatbots", Rows(True, 1), False, Rows(True), configuration, Rows(True))
     assert member["users"] == Powers("users", Rows(True, 1), False, Rows(True, 1), ["full_name"], Rows(False))

@@ -67,6 +67,8 @@ def test_verify_chatbots_table_created_successfully(platform: Connection) -> Non
         ("is_published", "boolean", "NO"),
         ("created_at", "timestamp with time zone", "NO"),
         ("updated_at", "timestamp with time zone", "NO"),
+        ("version", "integer", "NO"),  # of revision 013, beyond the guide
+        ("lock_version", "integer", "NO"),
     ]
 
 
@@ -189,7 +191,8 @@ def test_rollback_procedure(platform: Connection) -> None:
     platform.commit()
     alembic(url_of(platform), "downgrade", "006")
     gone = before.keys() - rows(platform).keys()
-    assert {name for name in gone if not name.startswith("chatbots.")} == {"users.role", "conversations.chatbot_id"}
+    columns = {name for name in gone if not name.startswith(("chatbots.", "audit_log."))}
+    assert columns == {"users.role", "conversations.chatbot_id", "conversations.chatbot_version"}
     assert rows(platform).items() <= before.items()
 
 

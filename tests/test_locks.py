@@ -32,8 +32,10 @@ UPGRADES = {
     "010": [{"feedback ACCESS EXCLUSIVE"}],
     "011": [],
     "012": [{"users SHARE ROW EXCLUSIVE"}, {"chatbots SHARE ROW EXCLUSIVE"}],
+    "013": [{"users SHARE ROW EXCLUSIVE"}, {"chatbots ACCESS EXCLUSIVE"}, {"conversations ACCESS EXCLUSIVE"}],
 }
 DOWNGRADES = {
+    "013": [{"conversations ACCESS EXCLUSIVE"}, {"users ACCESS EXCLUSIVE"}, {"chatbots ACCESS EXCLUSIVE"}],
     "012": [{"chatbots ACCESS EXCLUSIVE"}, {"users ACCESS EXCLUSIVE"}],
     "011": [],
     "010": [{"feedback ACCESS EXCLUSIVE"}],

@@ -227,11 +227,11 @@ def test_a_new_revision_asks_for_locks_and_downgrade(head: URL, tmp_path: Path, 
     project = copy_of_project(tmp_path)
     with connect(head) as connection:
         connection.execute("ALTER TABLE messages DROP COLUMN content")
-    command = ["alembic", "revision", "--rev-id", "013", "-m", "add content", *["--autogenerate"][: int(autogenerate)]]
+    command = ["alembic", "revision", "--rev-id", "014", "-m", "add content", *["--autogenerate"][: int(autogenerate)]]
     made = run(*command, url=head, cwd=project)
     assert made.returncode == 0, made.stderr
-    text = (project / "alembic/versions/013_add_content.py").read_text()
-    compile(text, "013", "exec")
+    text = (project / "alembic/versions/014_add_content.py").read_text()
+    compile(text, "014", "exec")
     assert f'down_revision = "{NEWEST}"' in text
     assert all(f"\n{prompt}: " in text for prompt in ("What", "Locks", "Downgrade"))
     assert ("op.add_column" in text, "import sqlalchemy as sa" in text) == (autogenerate, autogenerate)

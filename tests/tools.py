@@ -19,7 +19,7 @@ from tests.people import Who
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-REVISIONS = ("006", "007", "008", "009", "010", "011", "012")
+REVISIONS = ("006", "007", "008", "009", "010", "011", "012", "013")
 NEWEST = REVISIONS[-1]
 
 # Schemas of a fresh install, for an IN list of SQL.
@@ -120,8 +120,12 @@ def attempt(connection: Connection, who: Who, statement: str, values: Mapping[st
         with connection.transaction(force_rollback=True):
             become(connection, who)
             return connection.execute(statement, values).rowcount
-    except (errors.InsufficientPrivilege, errors.IntegrityError) as error:
+    except psycopg.Error as error:
         return refused_by(error)
+
+
+# By SQLSTATE, those that have one of their own.
+REFUSALS = {"23503": "key", "23514": "check", "23505": "unique", "PT409": "conflict", "PT404": "missing"}
 
 
 def refused_by(error: psycopg.Error) -> str:
@@ -129,7 +133,8 @@ def refused_by(error: psycopg.Error) -> str:
 
     Returns:
         "grant" (a missing privilege), "policy" (row security's WITH CHECK) or "guard" (one of our triggers), which
-        share SQLSTATE 42501; "key" (a foreign key), "check" (a CHECK constraint), "unique".
+        share SQLSTATE 42501; "key" (a foreign key), "check" (a CHECK constraint), "unique"; "conflict" (a save of what
+        was changed meanwhile), "missing" (a version that is not there).
 
     Raises:
         psycopg.Error: the same, where it is none of these.
@@ -140,12 +145,8 @@ def refused_by(error: psycopg.Error) -> str:
             return "grant"
         case errors.InsufficientPrivilege():
             return "policy" if "row-level security policy" in message else "guard"
-        case errors.ForeignKeyViolation():
-            return "key"
-        case errors.CheckViolation():
-            return "check"
-        case errors.UniqueViolation():
-            return "unique"
+        case psycopg.Error(sqlstate=code) if code in REFUSALS:
+            return REFUSALS[code]
         case _:
             raise error
 

@@ -207,9 +207,8 @@ DEPENDENTS = """
     WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass('public.conversations')
         AND attname = 'chatbot_id' AND deptype = 'n'
         AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
-            SELECT oid FROM pg_trigger
-            WHERE tgrelid = to_regclass('public.conversations')
-                AND tgname IN ('conversations_guard_chatbot_insert', 'conversations_guard_chatbot_update')
+            SELECT pg_trigger.oid FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+            WHERE tgrelid = to_regclass('public.conversations') AND pronamespace = to_regnamespace('chatbot_private')
         ))
         AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
             SELECT oid FROM pg_constraint WHERE conname = 'conversations_tenant_id_chatbot_id_fkey'

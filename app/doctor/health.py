@@ -22,6 +22,17 @@ ORPHANS = (
         "created_by IS NOT NULL AND NOT EXISTS (SELECT FROM public.users WHERE id = its.created_by)",
     ),
     (
+        "versions whose chatbot is not there",
+        "chatbot_versions",
+        "NOT EXISTS (SELECT FROM public.chatbots WHERE id = its.chatbot_id AND tenant_id = its.tenant_id)",
+    ),
+    (
+        "chatbots whose version is not there",
+        "chatbots",
+        "NOT EXISTS (SELECT FROM public.chatbot_versions WHERE tenant_id = its.tenant_id AND chatbot_id = its.id"
+        " AND version = its.version)",
+    ),
+    (
         "conversations whose tenant is not there",
         "conversations",
         "NOT EXISTS (SELECT FROM public.tenants WHERE id = its.tenant_id)",
@@ -63,8 +74,9 @@ LEADERLESS = (
     "EXISTS (SELECT FROM public.chatbots WHERE tenant_id = its.id)"
     " AND NOT EXISTS (SELECT FROM public.users WHERE tenant_id = its.id AND role = 'admin' AND is_active)",
 )
+KEYS = {"chatbot_versions": "chatbot_id"}  # what names a row, where that is no id
 COUNT = """
-    WITH found AS MATERIALIZED (SELECT id::text FROM public.{table} AS its WHERE {which})
+    WITH found AS MATERIALIZED (SELECT {key}::text AS id FROM public.{table} AS its WHERE {which})
     SELECT (SELECT count(*) FROM found), ARRAY (SELECT id FROM found LIMIT 3)
 """
 
@@ -84,7 +96,7 @@ UNUSED = text("""
 COUNTED_SINCE = text("""
     SELECT to_char(stats_reset, 'YYYY-MM-DD HH24:MI TZ') FROM pg_stat_database WHERE datname = current_database()
 """)
-TABLES = ["chatbots", "conversations", "feedback", "messages", "tenants", "users"]
+TABLES = ["chatbot_versions", "chatbots", "conversations", "feedback", "messages", "tenants", "users"]
 INDEXED = [*TABLES, "audit_log"]
 
 
@@ -136,7 +148,7 @@ def counted(connection: Connection, what: str, table: str, which: str, trouble: 
     if trouble:
         return Rows(what, None, [], trouble)
     try:
-        row = ask(connection, COUNT.format(table=table, which=which))
+        row = ask(connection, COUNT.format(table=table, key=KEYS.get(table, "id"), which=which))
     except UnansweredError as reason:
         return Rows(what, None, [], str(reason))
     return Rows(what, row[0], row[1])

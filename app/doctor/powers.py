@@ -17,7 +17,10 @@ from app.asking import UnansweredError, ask
 from app.doctor.person import Person
 from app.identity import Identity
 
-RELATIONS = ("tenants", "users", "chatbots", "published_chatbots", "conversations", "messages", "feedback", "audit_log")
+RELATIONS = (
+    *("tenants", "users", "chatbots", "published_chatbots", "conversations", "messages", "feedback"),
+    *("chatbot_versions", "audit_log"),
+)
 LIMIT = 1000  # rows are counted up to here
 GUARDED = {"id", "tenant_id", "is_active", "role"}  # of users, by triggers that refuse whoever does not own it
 

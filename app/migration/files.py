@@ -175,7 +175,8 @@ def in_one_transaction(statement: str) -> str | None:
     """A revision's statement for a transaction that it shares with all others; None if there it has nothing to do."""
     if re.match(r"SET lock_timeout|SELECT set_config\('lock_timeout'", statement):  # around what goes CONCURRENTLY
         return None
-    return re.sub(r"\bINDEX CONCURRENTLY\b", "INDEX", statement)
+    at_once = re.sub(r"\bINDEX CONCURRENTLY\b", "INDEX", statement)
+    return re.sub(r"^ *COMMIT;\n", "", at_once, flags=re.MULTILINE)  # what goes in many transactions
 
 
 def file(paragraphs: Iterable[str], blocks: Iterable[str | None]) -> str:

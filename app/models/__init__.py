@@ -3,6 +3,7 @@
 from app.models.audit_entry import AuditAction, AuditEntry
 from app.models.base import Base
 from app.models.chatbot import Chatbot
+from app.models.chatbot_version import ChatbotVersion
 from app.models.conversation import Conversation
 from app.models.feedback import Feedback
 from app.models.functions import chatbot_usage, popular_chatbots, tenant_admins, unpublished_chatbots
@@ -15,6 +16,7 @@ __all__ = [
     "AuditEntry",
     "Base",
     "Chatbot",
+    "ChatbotVersion",
     "Conversation",
     "Feedback",
     "Message",

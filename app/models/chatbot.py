@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import CheckConstraint, FetchedValue, ForeignKey, Index, String, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import FALSE, Base, Timestamp, UUIDKey
 
 if TYPE_CHECKING:
+    from app.models.chatbot_version import ChatbotVersion
     from app.models.conversation import Conversation
     from app.models.tenant import Tenant
     from app.models.user import User
@@ -20,6 +21,9 @@ class Chatbot(Base):
 
     Row security: the guide's six policies (revisions 007 and 008). Admins manage those of their tenant, members view
     its published ones, anonymous visitors view parts of every published one (also as view `published_chatbots`).
+
+    Who saves what somebody else has changed meanwhile gets SQLAlchemy's `StaleDataError`, by `lock_version`: roll back,
+    read it again, and save what you change of that.
     """
 
     __tablename__ = "chatbots"
@@ -69,6 +73,18 @@ class Chatbot(Base):
         comment="When the configuration or publishing last changed; kept by the database"
     )
 
+    version: Mapped[int] = mapped_column(
+        server_default="1",
+        server_onupdate=FetchedValue(),
+        comment="Number of its configuration in chatbot_versions; kept by the database",
+    )
+    lock_version: Mapped[int] = mapped_column(
+        server_default="1",
+        server_onupdate=FetchedValue(),
+        comment="Moves with every save; who states the one that they have read is refused if it has moved",
+    )
+    __mapper_args__: dict[str, Any] = {"version_id_col": lock_version, "version_id_generator": False}  # noqa: RUF012
+
     tenant: Mapped["Tenant"] = relationship(back_populates="chatbots")
     creator: Mapped["User | None"] = relationship(back_populates="created_chatbots")
     conversations: Mapped[list["Conversation"]] = relationship(
@@ -76,3 +92,23 @@ class Chatbot(Base):
         primaryjoin="Chatbot.id == foreign(Conversation.chatbot_id)",
         passive_deletes="all",
     )
+    versions: Mapped[list["ChatbotVersion"]] = relationship(
+        back_populates="chatbot",
+        primaryjoin="Chatbot.id == foreign(ChatbotVersion.chatbot_id)",
+        order_by="ChatbotVersion.version.desc()",
+        viewonly=True,
+    )
+
+    def restore(self, version: "ChatbotVersion") -> None:
+        """Take over the configuration of a version of this chatbot: once it is saved, it is the newest.
+
+        Raises:
+            ValueError: it is another chatbot's.
+        """
+        if version.chatbot_id != self.id:
+            raise ValueError(f"Version {version.version} is of chatbot {version.chatbot_id}, not of {self.id}.")
+        self.system_prompt = version.system_prompt
+        self.model = version.model
+        self.temperature = version.temperature
+        self.max_tokens = version.max_tokens
+        self.settings = version.settings

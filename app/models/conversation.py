@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy import FetchedValue, ForeignKey, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base, Timestamp, UUIDKey
@@ -56,6 +56,11 @@ class Conversation(Base):
     updated_at: Mapped[Timestamp]
     chatbot_id: Mapped[UUID | None] = mapped_column(
         comment="The chatbot it is with; NULL for those from before chatbots, and once the chatbot is gone"
+    )
+    chatbot_version: Mapped[int | None] = mapped_column(
+        server_default=FetchedValue(),
+        server_onupdate=FetchedValue(),
+        comment="The version of its chatbot that it started with; NULL without one, and for those from before versions",
     )
 
     tenant: Mapped["Tenant"] = relationship(back_populates="conversations")

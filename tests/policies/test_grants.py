@@ -17,7 +17,7 @@ RIGHTS = {
         "authenticated": {
             "SELECT": "*",
             "INSERT": f"id tenant_id created_by {CONFIGURATION}",
-            "UPDATE": CONFIGURATION,
+            "UPDATE": f"{CONFIGURATION} lock_version",
             "DELETE": "*",
         },
         "service_role": SERVICE,
@@ -61,6 +61,7 @@ RIGHTS = {
         "service_role": SERVICE,
     },
     "audit_log": {"authenticated": {"SELECT": "*"}, "service_role": {"SELECT": "*"}},
+    "chatbot_versions": {"authenticated": {"SELECT": "*"}, "service_role": {"SELECT": "*"}},
     "alembic_version": {},
 }
 CLIENTS = {role: role for role in ("anon", "authenticated", "service_role")}
@@ -124,7 +125,9 @@ def test_no_relation_but_those(fresh_place: Place) -> None:
         assert {name for (name,) in found} == set(RIGHTS)
 
 
-@pytest.mark.parametrize("relation", ["chatbots", "published_chatbots", "audit_log", "alembic_version"])
+@pytest.mark.parametrize(
+    "relation", ["chatbots", "published_chatbots", "audit_log", "chatbot_versions", "alembic_version"]
+)
 def test_rights_on_what_is_ours_everywhere(place: Place, relation: str) -> None:
     """On an adopted platform too, whatever it grants by default."""
     with connect(place.url) as connection:
@@ -153,7 +156,7 @@ def test_row_security_is_on_and_nothing_is_owned_by_others(fresh_place: Place) -
             SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class
             WHERE relnamespace IN ({OURS}) AND relkind = 'r'
         """).fetchall()
-        assert len(tables) == 8
+        assert len(tables) == 9
         assert {(on, forced) for _, on, forced in tables} == {(True, False)}
         owners = connection.execute(f"""
             SELECT DISTINCT owner::regrole::text FROM (

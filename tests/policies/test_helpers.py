@@ -40,6 +40,7 @@ REPORTS = [
     "unpublished_chatbots",
 ]  # each with one in schema public that asks it
 TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot", "audit_row", "audit_truncation"]
+TRIGGERS += ["number_version", "keep_version", "record_version"]
 
 
 @pytest.mark.parametrize("helper", HELPERS)
@@ -100,7 +101,7 @@ def test_execute_is_granted_where_policies_need_it_and_for_the_figures(place: Pl
 
 
 def test_each_function_runs_as_it_should(place: Place) -> None:
-    """As its owner only where it reads past row security, or writes the log; with pg_temp last in the path."""
+    """As its owner only where it reads past row security, or writes what nobody else may. pg_temp last in the path."""
     with connect(place.url) as connection:
         found = connection.execute("""
             SELECT proname, prosecdef, provolatile, proconfig FROM pg_proc
@@ -112,7 +113,12 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
             (REPORTS,),
         ).fetchall()
     reading = {"user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
-    assert {name for name, definer, _, _ in found if definer} == reading | {"audit_row", "audit_truncation"}
+    assert {name for name, definer, _, _ in found if definer} == reading | {
+        "audit_row",
+        "audit_truncation",
+        "keep_version",
+        "record_version",
+    }
     assert {name for name, _, volatile, _ in found if volatile == "s"} == reading | {"claimed_user_id"}
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}

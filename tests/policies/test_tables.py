@@ -32,10 +32,11 @@ MAY_BE_NULL = {
     "tenants": set(),
     "users": {"full_name"},
     "chatbots": {"created_by", "description", "max_tokens"},
-    "conversations": {"title", "chatbot_id"},
+    "conversations": {"title", "chatbot_id", "chatbot_version"},
     "messages": set(),
     "feedback": {"notes"},
     "audit_log": {"user_id", "row_id", "old_values", "new_values"},
+    "chatbot_versions": {"max_tokens", "created_by"},
     "alembic_version": set(),
 }
 
@@ -50,8 +51,9 @@ def test_what_may_be_null(fresh_place: Place, table: str) -> None:
         ).fetchall()
         for (column,) in columns:
             try:
-                attempt(connection, OWNER, f"UPDATE {table} SET {column} = NULL", {})
-                nullable.add(column)
+                made = f"WITH made AS (UPDATE {table} SET {column} = NULL RETURNING {column})"
+                if attempt(connection, OWNER, f"{made} SELECT FROM made WHERE {column} IS NULL", {}):
+                    nullable.add(column)
             except errors.NotNullViolation:
                 pass
     assert nullable == MAY_BE_NULL[table]
