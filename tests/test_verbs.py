@@ -35,6 +35,8 @@ WITH_A_DATABASE = {
     ("admins", "revoke"): ["ada@acme.example", "--tenant", "Acme"],
     ("admins", "list"): [],
     ("usage",): [],
+    ("history",): ["Support"],
+    ("restore",): ["Support", "1"],
     ("audit",): [],
     ("metrics",): [],
 }

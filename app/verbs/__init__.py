@@ -2,7 +2,7 @@
 
 import typer
 
-from app.verbs import admins, audit, doctor, document, metrics, preflight, seed, sql, usage
+from app.verbs import admins, audit, doctor, document, history, metrics, preflight, seed, sql, usage
 from app.verbs.shared import add
 
 verbs = typer.Typer(
@@ -20,6 +20,8 @@ add(verbs, seed.seed, example="python -m app seed --tenant Acme")
 add(verbs, doctor.doctor, example="python -m app doctor --as mia@demo.example")
 verbs.add_typer(admins.admins, name="admins")
 add(verbs, usage.usage, example="python -m app usage --tenant Acme")
+add(verbs, history.history, example="python -m app history Support --tenant Acme")
+add(verbs, history.restore, example="python -m app restore Support 3 --tenant Acme")
 add(verbs, audit.audit, example="python -m app audit --tenant Acme --since 2026-11-01")
 add(verbs, metrics.metrics, example="python -m app metrics --textfile /var/lib/node_exporter/chatbots.prom")
 add(verbs, document.document, example="python -m app document")
