@@ -18,7 +18,7 @@ CATALOGS = "SET LOCAL allow_system_table_mods = on; "  # for what DDL refuses, a
 DEFAULTS = {
     "uuid": "'00000000-0000-0000-0000-000000000000'",
     "boolean": "now() IS NULL",
-    "integer": "1",
+    "integer": "7",
     "double precision": "1",
     "jsonb": "'[]'",
     "timestamp with time zone": "'2000-01-01'",
@@ -131,7 +131,7 @@ def of_constraint(key: Key, its: dict[str, str]) -> Changes:
             )
             yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition} NO INHERIT"
         case "FOREIGN":
-            without_action = definition.partition(" ON DELETE")[0]
+            without_action = definition.partition(" ON ")[0]
             for action in ("", " ON DELETE RESTRICT", " ON UPDATE CASCADE", " MATCH FULL", " DEFERRABLE", " NOT VALID"):
                 yield "Definition", f"{drop}, ADD CONSTRAINT {name} {without_action}{action}"
             yield "Definition", f"{drop}, ADD CONSTRAINT {name} {definition} NOT VALID"
@@ -152,13 +152,12 @@ def of_constraint(key: Key, its: dict[str, str]) -> Changes:
 def of_index(key: Key, its: dict[str, str]) -> Changes:
     where = f"WHERE {its['Where']}" if "Where" in its else ""
     unique = "UNIQUE " if "Unique" in its else ""
-    method, _, what = its["On"].partition(" (")
-    keys, _, included = what.removesuffix(")").partition(") INCLUDE (")
+    keys, _, included = its["On"].removeprefix("btree (").removesuffix(")").partition(") INCLUDE (")
     columns = keys.split(", ")
 
     def anew(
         unique: str = unique,
-        on: str = method,
+        on: str = "btree",
         columns: list[str] = columns,
         included: str = included,
         where: str = where,
@@ -176,9 +175,6 @@ def of_index(key: Key, its: dict[str, str]) -> Changes:
         yield "Where", anew(where="")
     for flag in ("indisvalid", "indisready", "indislive"):
         yield "State", f"{CATALOGS} UPDATE pg_index SET {flag} = false WHERE indexrelid = '{key.name}'::regclass"
-    if method != "btree":  # which has neither order, nor uniqueness, nor what is included
-        yield "On", anew(on="btree")
-        return
     yield "Unique", anew(unique="" if unique else "UNIQUE")
     if len(columns) == 1:
         yield "On", anew(on="hash", unique="")
@@ -192,7 +188,7 @@ def of_index(key: Key, its: dict[str, str]) -> Changes:
         yield "On", anew(columns=[column.removesuffix(' COLLATE "C"') for column in columns])
     if included:
         yield "On", anew(included="")
-    yield "On", anew(included="created_at")
+    yield "On", anew(included="changed_at" if key.place == "audit_log" else "created_at")
 
 
 def of_policy(key: Key, its: dict[str, str]) -> Changes:

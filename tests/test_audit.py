@@ -98,7 +98,8 @@ def test_the_verb_says_who_did_what(changed: URL) -> None:
     (prompt,) = [line for line in details if line.startswith("system_prompt")]
     assert prompt.startswith('system_prompt: "Be kind." -> "Be \\u001b[2J long')
     assert prompt.endswith("...")
-    assert len(details) == 3
+    assert "version: 1 -> 2" in details
+    assert len(details) == 4
 
 
 def test_whole_entries_a_json_object_a_line(changed: URL) -> None:

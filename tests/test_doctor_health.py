@@ -84,7 +84,11 @@ def adopted_platform(adopted_template: NoopExecutor, host: Host) -> Iterator[Con
             {"chatbots whose creator": 2, "feedback whose user": 1} | {"conversations whose user": 1},
         ),
         (f"DELETE FROM users WHERE id = '{ACME_COLLEAGUE}'", {"feedback whose user": 1, "conversations whose user": 1}),
-        (f"DELETE FROM chatbots WHERE id = '{PUBLISHED}'", {"conversations whose chatbot is not there": 1}),
+        (
+            f"DELETE FROM chatbots WHERE id = '{PUBLISHED}'",
+            {"conversations whose chatbot is not there": 1, "versions whose chatbot": 1},
+        ),
+        (f"DELETE FROM chatbot_versions WHERE chatbot_id = '{PUBLISHED}'", {"chatbots whose version": 1}),
         (
             f"UPDATE conversations SET chatbot_id = '{GLOBEX_DRAFT}' WHERE id = '{OWN_TALK}'",
             {"conversations whose chatbot is another tenant's": 1},

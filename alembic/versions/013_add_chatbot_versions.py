@@ -190,8 +190,11 @@ def create_trigger_functions() -> None:
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
         DECLARE
-            author uuid := chatbot_private.user_id();
+            author uuid;
         BEGIN
+            IF chatbot_private.claimed_user_id() IS NOT NULL THEN
+                author := chatbot_private.user_id();
+            END IF;
             IF TG_OP = 'INSERT' THEN
                 author := coalesce(author, NEW.created_by);
             ELSIF OLD.version = 1 THEN
