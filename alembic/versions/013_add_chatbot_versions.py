@@ -3,11 +3,11 @@
 What: chatbots.version numbers the configurations (prompt, model, parameters, settings) of a chatbot, 1, 2, 3;
 chatbots.lock_version moves with every save, and a save that states another than the row has is refused; the table
 chatbot_versions, which triggers write; conversations.chatbot_version, the version that a conversation started with;
-restore_chatbot, which makes an old version the newest. Existing chatbots get version 1, a thousand at a time.
+restore_chatbot, which makes an old version the newest. Existing chatbots get version 1, five hundred at a time.
 Locks: SHARE ROW EXCLUSIVE on users (foreign key), then ACCESS EXCLUSIVE on chatbots (columns with constant defaults: no
 rewrite; triggers, foreign key), then ACCESS EXCLUSIVE on conversations (a nullable column, triggers), each in a
-transaction of its own that lasts milliseconds. While a thousand chatbots get their version, for some tens of
-milliseconds, those cannot be deleted; all else goes on.
+transaction of its own that lasts milliseconds. While five hundred chatbots get their version, for some tens of
+milliseconds, who changes one of those waits; all else goes on.
 Downgrade: drops all versions but the one that each chatbot has, and which one a conversation started with. ACCESS
 EXCLUSIVE on conversations, then ACCESS EXCLUSIVE on users, then ACCESS EXCLUSIVE on chatbots, milliseconds each.
 """
@@ -340,28 +340,55 @@ def create_restore() -> None:
 
 
 def keep_first_versions() -> None:
-    # A thousand a transaction, so that an interrupted run goes on. The lock keeps them from being deleted in between.
-    # Whose version is not 1 any more has got it from the trigger. Who made it is known where nobody changed it.
-    op.execute("""
+    # Some a transaction, so that an interrupted run goes on. First those that nobody is at: it waits for no row while
+    # it holds others, so that it is in nobody's circle. Then those that it left out, each by itself, in the order in
+    # which the deletion of a person locks: the person, then the chatbot. Whose version is not 1 any more has got it
+    # from the trigger. Who made it is known where nobody changed it.
+    first = """
+        INSERT INTO public.chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature,
+            max_tokens, settings, created_by, created_at)
+        SELECT tenant_id, id, 1, system_prompt, model, temperature, max_tokens, settings,
+            CASE updated_at WHEN created_at THEN created_by END, updated_at
+        FROM its"""
+    lacking = """
+        SELECT * FROM public.chatbots
+        WHERE version = 1 AND NOT EXISTS (
+            SELECT FROM public.chatbot_versions AS kept
+            WHERE kept.tenant_id = chatbots.tenant_id AND kept.chatbot_id = chatbots.id
+        )"""
+    op.execute(f"""
         DO $$
         DECLARE
-            reached uuid;
+            reached uuid := '00000000-0000-0000-0000-000000000000';
             batch uuid[];
+            authors uuid[];
+            missed uuid;
+            author uuid;
         BEGIN
             LOOP
-                batch := ARRAY(
-                    SELECT id FROM public.chatbots WHERE reached IS NULL OR id > reached ORDER BY id LIMIT 1000
-                );
+                batch := ARRAY(SELECT id FROM public.chatbots WHERE id > reached ORDER BY id LIMIT 500);
                 EXIT WHEN cardinality(batch) = 0;
                 reached := batch[cardinality(batch)];
-                INSERT INTO public.chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature,
-                    max_tokens, settings, created_by, created_at)
-                SELECT tenant_id, id, version, system_prompt, model, temperature, max_tokens, settings,
-                    CASE updated_at WHEN created_at THEN created_by END, updated_at
-                FROM public.chatbots WHERE id = ANY (batch) AND version = 1
-                FOR KEY SHARE
-                ON CONFLICT DO NOTHING;
+                authors := ARRAY(
+                    SELECT id FROM public.users
+                    WHERE id IN (SELECT created_by FROM public.chatbots WHERE id = ANY (batch))
+                    FOR KEY SHARE SKIP LOCKED
+                );
+                WITH its AS MATERIALIZED (
+                    {lacking} AND id = ANY (batch) AND (created_by IS NULL OR created_by = ANY (authors))
+                    FOR NO KEY UPDATE SKIP LOCKED
+                ) {first};
                 COMMIT;
+            END LOOP;
+            LOOP
+                FOR missed, author IN SELECT id, created_by FROM ({lacking}) AS its LOOP
+                    PERFORM FROM public.users WHERE id = author FOR KEY SHARE;
+                    WITH its AS MATERIALIZED (
+                        {lacking} AND id = missed AND created_by IS NOT DISTINCT FROM author FOR NO KEY UPDATE
+                    ) {first};
+                    COMMIT;
+                END LOOP;
+                EXIT WHEN NOT FOUND;
             END LOOP;
         END
         $$
