@@ -1,6 +1,7 @@
 """The README is true: its Python runs and prints what it says; .ci/run runs its commands."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -75,9 +76,11 @@ def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.Monke
 
 
 def test_the_operators_commands_work(seeded: URL, tmp_path: Path) -> None:
-    verbs = ("sql", "admins", "audit", "doctor", "usage", "metrics")
+    verbs = ("sql", "admins", "history", "restore", "audit", "doctor", "usage", "metrics")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    typed = [line.split() for line in lines if line.startswith(tuple(f".venv/bin/python -m app {it}" for it in verbs))]
+    typed = [
+        shlex.split(line) for line in lines if line.startswith(tuple(f".venv/bin/python -m app {it}" for it in verbs))
+    ]
     assert {words[3] for words in typed} == {*verbs}
     for _python, _m, *words in typed:
         done = run(*words, url=seeded, cwd=tmp_path)

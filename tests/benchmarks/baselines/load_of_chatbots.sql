@@ -8,4 +8,4 @@ UPDATE users SET full_name = full_name WHERE id = :user;
 INSERT INTO chatbots (tenant_id, name, system_prompt, model) VALUES (:tenant, 'load', 'Be.', 'a-model');
 DELETE FROM chatbots WHERE id = (SELECT id FROM chatbots WHERE tenant_id = :tenant AND name = 'load' LIMIT 1);
 BEGIN; UPDATE users SET full_name = full_name WHERE id = :user; UPDATE chatbots SET is_published = NOT is_published WHERE id = :chatbot; COMMIT;
-BEGIN; UPDATE chatbots SET name = name WHERE id = :chatbot; UPDATE users SET full_name = full_name WHERE id = :user; COMMIT;
+BEGIN; UPDATE chatbots SET name = name WHERE id = :chatbot; UPDATE conversations SET title = title WHERE id = :conversation; COMMIT;
