@@ -149,9 +149,10 @@ def reference_authors() -> None:
 
 
 def create_trigger_functions() -> None:
-    # Nobody chooses a number. Who states the lock_version that they have read changes that row or none; who states
-    # none, as an application from before this revision, changes what is there. The code is one that PostgREST answers
-    # with 409 Conflict.
+    # Nobody chooses the number of a version. Who states the lock_version that they have read changes that row or none;
+    # who states none, as an application from before this revision, changes what is there. The code is one that
+    # PostgREST answers with 409 Conflict. An INSERT keeps the lock_version that it gives, for it may turn into an
+    # UPDATE ON CONFLICT.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.number_version() RETURNS trigger
         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -159,7 +160,6 @@ def create_trigger_functions() -> None:
         BEGIN
             IF TG_OP = 'INSERT' THEN
                 NEW.version := 1;
-                NEW.lock_version := 1;
                 RETURN NEW;
             END IF;
             IF NEW.lock_version <> OLD.lock_version THEN

@@ -104,6 +104,16 @@ def test_who_states_what_was_not_read_is_refused(place: Place, stale: str) -> No
     assert place.attempt(stale, ADMIN, SERVICE, OWNER, MEMBER, OTHER_ADMIN) == ["conflict"] * 3 + [nobody] * 2
 
 
+@pytest.mark.parametrize(("stated", "outcome"), [(1, 1), (2, "conflict")])
+def test_an_upsert_states_what_was_read(place: Place, stated: int, outcome: int | str) -> None:
+    upsert = f"""
+        INSERT INTO chatbots (id, tenant_id, name, system_prompt, model, lock_version)
+        VALUES ('{DRAFT}', '{ACME}', 'New', 'New', 'm', {stated})
+        ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, lock_version = EXCLUDED.lock_version
+    """
+    assert place.attempt(upsert, SERVICE, OWNER) == [outcome, outcome]
+
+
 def test_they_are_truncated_by_their_owner_alone(place: Place) -> None:
     for who in (Who("anon"), MEMBER, ADMIN, SERVICE):
         assert place.attempt("TRUNCATE chatbot_versions", who) == ["grant"]
