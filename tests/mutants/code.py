@@ -57,13 +57,20 @@ def triggers(connection: Connection) -> Statements:
         for this, other in ((" AFTER ", " BEFORE "), (" BEFORE ", " AFTER ")):
             if this in definition:
                 yield f"{name}:{other.lower().rstrip()}", f"{drop}; {definition.replace(this, other)}"
+        for events in re.findall(r"(?:BEFORE|AFTER) (\w+(?: OR \w+)+) ON", definition):
+            for event in events.split(" OR "):
+                others = " OR ".join(each for each in events.split(" OR ") if each != event)
+                yield f"{name}: not at {event}", f"{drop}; {definition.replace(events, others, 1)}"
+        if " WHEN (" not in definition:
+            continue
         before, condition, after = re.split(r"WHEN \((.*)\) EXECUTE", definition)
         yield f"{name}: without WHEN", f"{drop}; {before} EXECUTE {after}"
         for what, changed in without_each_condition(condition):
             yield f"{name}: WHEN {what}", f"{drop}; {before} WHEN ({changed}) EXECUTE {after}"
-        columns = dict.fromkeys(re.findall(r"new\.(\w+)", condition))
+        columns = dict.fromkeys(re.findall(r"(?:new|old)\.(\w+)", condition))
         for column in columns:
-            changed = re.sub(rf"\b(old|new)\.{column}\b", "0", condition)
+            changed = re.sub(rf"NOT (old|new)\.{column}\b", "false", condition)
+            changed = re.sub(rf"\b(old|new)\.{column}\b", "0", changed)
             yield f"{name}: WHEN without {column}", f"{drop}; {before} WHEN ({changed}) EXECUTE {after}"
         if " AFTER UPDATE " in definition:
             only = definition.replace(" UPDATE ON ", f" UPDATE OF {', '.join(columns)} ON ")

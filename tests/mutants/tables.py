@@ -15,11 +15,12 @@ DROPPED = """
 FOREIGN_KEYS = """
     SELECT format('constraint %s:%s', conname, lower(change)),
         format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %2$I %s%s', name, conname,
-            CASE WHEN change ~ 'DELETE' THEN regexp_replace(its, ' ON DELETE .*', '') ELSE its END, change)
+            CASE WHEN change ~ 'DELETE' THEN regexp_replace(its, ' ON DELETE .*', '')
+                WHEN change ~ 'UPDATE' THEN regexp_replace(its, ' ON UPDATE CASCADE', '') ELSE its END, change)
     FROM (SELECT *, pg_get_constraintdef(oid) AS its FROM pg_constraint WHERE contype = 'f') AS key
     JOIN relation ON relation.oid = conrelid, unnest(ARRAY[' ON DELETE NO ACTION', ' ON DELETE RESTRICT',
         ' ON DELETE CASCADE', ' ON DELETE SET NULL', ' ON UPDATE CASCADE', ' DEFERRABLE INITIALLY DEFERRED']) AS change
-    WHERE right(its, length(change)) <> change
+    WHERE its !~ (change || '( ON |$)')
 """
 # A key over several columns as one over a single column that is a key, too.
 NARROWED = """

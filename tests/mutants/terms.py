@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 KEYWORDS = re.compile(
-    r"""'[^']*'|[();]|IS (?:NOT )?DISTINCT FROM"""
+    r"""'[^']*'|[();]|IS (?:NOT )?DISTINCT FROM|\bON CONFLICT\b"""
     r"""|\b(?:AND|OR|NOT|IF|ELSIF|THEN|WHERE|WHEN|ON|FROM|JOIN|SELECT|RETURN|USING|GROUP|ORDER)\b"""
 )
 BEFORE_A_CONDITION = {"AND", "OR", "IF", "ELSIF", "WHERE", "WHEN", "ON"}

@@ -10,6 +10,7 @@ from tests.people import (
     ACME_MEMBER,
     COLLEAGUE,
     COLLEAGUES_ANSWER,
+    DRAFT,
     GLOBEX,
     MEMBER,
     NEWCOMER,
@@ -49,8 +50,16 @@ OPEN = """
     hand feedback over              0      0 policy         1 policy policy      0       5     5
     delete feedback                 0      0      1         1     1       1      0       5     5
     rate                       policy policy      1    policy policy policy policy       1     1
+    read chatbot_versions           0      0      0         0     2       0      2       4     4
+    rewrite versions                0      0      0         0     0       0      0       4     4
+    delete chatbot_versions         0      0      0         0     0       0      0       4     4
+    keep a version             policy policy policy    policy policy policy policy       1     1
+    read audit_log                  0      0      0         0     2       0      1       4     4
+    rewrite the log                 0      0      0         0     0       0      0       4     4
+    delete audit_log                0      0      0         0     0       0      0       4     4
+    note an entry              policy policy policy    policy policy policy policy       1     1
 """
-TABLES = ("chatbots", "tenants", "users", "conversations", "messages", "feedback")
+TABLES = ("chatbots", "tenants", "users", "conversations", "messages", "feedback", "chatbot_versions", "audit_log")
 OPENLY = (
     {f"read {table}": f"TABLE {table}" for table in TABLES}
     | {f"delete {table}": f"DELETE FROM {table}" for table in TABLES}
@@ -72,6 +81,13 @@ OPENLY = (
             VALUES ('{OWN_TALK}', 'user', 'Hello', now())""",
         "redirect feedback": f"UPDATE feedback SET message_id = '{COLLEAGUES_ANSWER}'",
         "hand feedback over": f"UPDATE feedback SET user_id = '{ACME_COLLEAGUE}'",
+        "rewrite versions": "UPDATE chatbot_versions SET system_prompt = 'Be evil.'",
+        "keep a version": f"""
+            INSERT INTO chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature, settings)
+            VALUES ('{ACME}', '{DRAFT}', 2, 'N', 'm', 1, '{{}}')""",
+        "rewrite the log": "UPDATE audit_log SET user_id = NULL",
+        "note an entry": f"""
+            INSERT INTO audit_log (tenant_id, user_id, action, table_name) VALUES ('{ACME}', NULL, 'DELETE', 'users')""",
         "rate": f"""
             INSERT INTO feedback (message_id, user_id, rating, created_at)
             VALUES ('{OWN_OTHER_ANSWER}', '{ACME_MEMBER}', 4, now())""",
@@ -94,7 +110,7 @@ OUTSIDER = "outsider"  # holds every right, and is no client: row security lets 
 
 def open_all_tables(connection: Connection) -> None:
     connection.execute(f"CREATE ROLE {OUTSIDER}")
-    connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated, {OUTSIDER}")
+    connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated, service_role, {OUTSIDER}")
 
 
 @pytest.mark.parametrize(("statement", "outcomes"), [*cases(OPEN, OPENLY), *cases(TAKING, TAKEN)])

@@ -100,6 +100,8 @@ def test_what_is_filled_in(people_database: URL, insert: str, filled_in: dict[st
         "feedback TABLE feedback",
         f"feedback (id, message_id, user_id, rating) SELECT id, '{OWN_OTHER_ANSWER}', user_id, rating FROM feedback",
         "feedback (message_id, user_id, rating) SELECT message_id, user_id, rating FROM feedback",
+        "chatbot_versions TABLE chatbot_versions",
+        "audit_log TABLE audit_log",
         "alembic_version TABLE alembic_version",
     ],
 )
@@ -127,6 +129,11 @@ def test_nothing_is_there_twice(fresh_place: Place, copied: str) -> None:
         (f"UPDATE feedback SET message_id = '{NOBODY}' WHERE id = '{OWN_FEEDBACK}'", "key"),
         (f"UPDATE feedback SET user_id = '{NOBODY}' WHERE id = '{OWN_FEEDBACK}'", "key"),
         (f"UPDATE feedback SET user_id = '{ACME_ADMIN}' WHERE id = '{OWN_FEEDBACK}'", 1),
+        (f"UPDATE chatbot_versions SET chatbot_id = '{NOBODY}' WHERE chatbot_id = '{DRAFT}'", "key"),
+        (f"UPDATE chatbot_versions SET tenant_id = '{GLOBEX}' WHERE chatbot_id = '{DRAFT}'", "key"),
+        (f"UPDATE chatbot_versions SET chatbot_id = '{DRAFT}', version = 2 WHERE chatbot_id = '{PUBLISHED}'", 1),
+        (f"UPDATE chatbot_versions SET created_by = '{NOBODY}' WHERE chatbot_id = '{DRAFT}'", "key"),
+        (f"UPDATE chatbot_versions SET created_by = '{ACME_MEMBER}' WHERE chatbot_id = '{DRAFT}'", 1),
         ("UPDATE users SET role = 'owner'", "check"),
         ("UPDATE messages SET role = 'shouter'", "check"),
         ("UPDATE messages SET role = 'tool'", 8),
@@ -159,6 +166,11 @@ def test_what_a_row_may_become(fresh_place: Place, statement: str, outcome: int 
         (
             f"users (id, tenant_id, email) VALUES ('{{0}}', '{ACME}', 'new@acme.example')",
             f"chatbots (tenant_id, created_by, name, system_prompt, model) VALUES ('{ACME}', '{{0}}', 'N', 'N', 'm')",
+        ),
+        (
+            f"users (id, tenant_id, email) VALUES ('{{0}}', '{ACME}', 'new@acme.example')",
+            "chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature, settings, created_by)"
+            f" VALUES ('{ACME}', '{DRAFT}', 2, 'N', 'm', 1, '{{{{}}}}', '{{0}}')",
         ),
         (
             f"users (id, tenant_id, email) VALUES ('{{0}}', '{ACME}', 'new@acme.example')",
