@@ -208,6 +208,15 @@ def test_a_new_chatbot_has_version_1_of_whoever_creates_it(place: Place) -> None
             assert versions(connection, NOBODY) == [(1, "One", 0.7, author)]
 
 
+def test_a_new_chatbot_has_version_1_whatever_is_said(place: Place) -> None:
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        do(connection, SERVICE, WRITE["create a numbered one"])
+        found = connection.execute("SELECT id FROM chatbots WHERE name = 'N'").fetchone()
+        assert found is not None
+        assert numbers(connection, found[0])[0] == 1
+        assert [kept[0] for kept in versions(connection, found[0])] == [1]
+
+
 def test_a_restored_version_is_a_new_one(place: Place) -> None:
     with connect(place.url) as connection, connection.transaction(force_rollback=True):
         configured = "system_prompt = 'Two', model = 'two', temperature = 2, max_tokens = 2, settings = '{\"two\": 2}'"

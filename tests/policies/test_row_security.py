@@ -87,7 +87,8 @@ OPENLY = (
             VALUES ('{ACME}', '{DRAFT}', 2, 'N', 'm', 1, '{{}}')""",
         "rewrite the log": "UPDATE audit_log SET user_id = NULL",
         "note an entry": f"""
-            INSERT INTO audit_log (tenant_id, user_id, action, table_name) VALUES ('{ACME}', NULL, 'DELETE', 'users')""",
+            INSERT INTO audit_log (tenant_id, user_id, action, table_name)
+            VALUES ('{ACME}', NULL, 'DELETE', 'users')""",
         "rate": f"""
             INSERT INTO feedback (message_id, user_id, rating, created_at)
             VALUES ('{OWN_OTHER_ANSWER}', '{ACME_MEMBER}', 4, now())""",
