@@ -21,8 +21,8 @@ EQUIVALENT = {
     r"function (chatbot_usage|popular_chatbots)\(\): true for (used|chatbot)\.tenant_id = \w+\.tenant_id": (
         "a conversation's chatbot is of its tenant, as the foreign key sees to"
     ),
-    r"trigger conversations_record_version_(insert|update): (without WHEN|WHEN true for .*)": (
-        "where there is nothing to record, it records nothing"
-    ),
+    r"trigger (conversations_record_version_insert|conversations_record_version_update|users_audit_update):"
+    r" (without WHEN|WHEN true for .*)": "where there is nothing to record, it records nothing",
+    r"trigger conversations_record_version_insert: WHEN without .*": "the same: what stands there is true",
     r"function require_table_owner\(\): true for contype = 'f'": "no constraint but a foreign key has an action",
 }
