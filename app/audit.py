@@ -1,14 +1,16 @@
 """What the audit log tells an operator, of one tenant or of all. Guide: "Metrics to Track"."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, aliased
 
+from app.errors import SetupError
 from app.models import AuditAction, AuditEntry, Chatbot, Tenant, User
 from app.sight import require_every_row
 from app.tenants import find_tenant
@@ -50,7 +52,7 @@ def changes(session: Session, tenant: str | None = None, since: datetime | None 
 
     Args:
         session: of the owner of the tables, or of a role with BYPASSRLS that may read them.
-        tenant: its id or name; None: every tenant's, also of those that are gone.
+        tenant: its id or name, or the id of one that is gone; None: every tenant's, gone or not.
         since: timezone-aware; None: from the beginning.
 
     Raises:
@@ -72,8 +74,24 @@ def changes(session: Session, tenant: str | None = None, since: datetime | None 
         .order_by(its.changed_at.desc(), its.id)
     )
     if tenant is not None:
-        query = query.where(its.tenant_id == find_tenant(session, tenant).id)
+        query = query.where(its.tenant_id == find_logged(session, tenant))
     if since is not None:
         query = query.where(its.changed_at >= since)
     for entry in session.execute(query.execution_options(yield_per=AT_ONCE)).mappings():
         yield Change(**entry)
+
+
+def find_logged(session: Session, id_or_name: str) -> UUID:
+    """The id of a tenant, which may be gone, if the log knows it.
+
+    Raises:
+        SetupError: there is none, and never was.
+    """
+    try:
+        return find_tenant(session, id_or_name).id
+    except SetupError:
+        with suppress(ValueError):
+            gone = UUID(id_or_name)
+            if session.scalar(select(exists().where(AuditEntry.tenant_id == gone))):
+                return gone
+        raise

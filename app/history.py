@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.errors import SetupError
 from app.models import Chatbot, ChatbotVersion, User
 from app.sight import require_every_row
-from app.tenants import find_tenant
+from app.tenants import find_tenant, named
 
 READ = ["chatbot_versions", "chatbots", "tenants", "users"]
 CONFIGURATION = ("system_prompt", "model", "temperature", "max_tokens", "settings")
@@ -53,10 +53,7 @@ def find_chatbot(session: Session, id_or_name: str, tenant: str | None = None) -
         SetupError: there is none, several have the name, or the session's role does not see everybody's rows.
     """
     require_every_row(session.connection(), READ)
-    try:
-        query = select(Chatbot).where(Chatbot.id == UUID(id_or_name))
-    except ValueError:
-        query = select(Chatbot).where(Chatbot.name == id_or_name)
+    query = select(Chatbot).where(named(Chatbot, id_or_name))
     where = ""
     if tenant is not None:
         home = find_tenant(session, tenant)
@@ -82,8 +79,11 @@ def history(session: Session, chatbot: Chatbot) -> list[Version]:
     for row, author in rows:
         configuration = {column: getattr(row, column) for column in CONFIGURATION}
         before = found[-1].configuration if found else configuration
-        changed = {column: value for column, value in configuration.items() if value != before[column]}
-        text = json.dumps(configuration, sort_keys=True)
+        # As JSON has it: to Python, true is 1 and 1.0 as well.
+        changed = {
+            column: value for column, value in configuration.items() if as_json(value) != as_json(before[column])
+        }
+        text = as_json(configuration)
         same_as = numbers.get(text)
         found.append(Version(row.version, row.created_at, row.created_by, author, same_as, configuration, changed))
         numbers[text] = row.version
@@ -104,19 +104,25 @@ def restore(session: Session, chatbot: Chatbot, version: int) -> int:
     Raises:
         SetupError: it has no such version; nothing was changed.
     """
+    missing = f"{chatbot.name} has no version {version}: `python -m app history {chatbot.id}` lists those that it has."
+    if version > chatbot.version:  # which may be no integer of PostgreSQL's either
+        raise SetupError(missing)
     try:
         newest = session.scalar(select(func.public.restore_chatbot(chatbot.id, version)))
     except DatabaseError as error:
         if getattr(error.orig, "sqlstate", None) != NO_SUCH_VERSION:
             raise
-        raise SetupError(
-            f"{chatbot.name} has no version {version}: `python -m app history {chatbot.id}` lists those that it has."
-        ) from error
+        raise SetupError(missing) from error
     assert isinstance(newest, int)  # noqa: S101 - as the function returns
     return newest
 
 
+def as_json(value: object) -> str:
+    """A value as one text, whatever the order of its keys."""
+    return json.dumps(value, sort_keys=True)
+
+
 def difference(before: str, after: str) -> Iterator[str]:
-    """How a text became another, as `diff --unified` tells it, a line each without what ends it."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
+    """How a text became another, as `diff --unified` tells it, a line each; what ends the last counts as a line."""
+    lines = difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=2)
     yield from list(lines)[2:]  # after the names of files

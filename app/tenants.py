@@ -2,12 +2,20 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import SetupError
-from app.models import Tenant
+from app.models import Chatbot, Tenant
 from app.sight import require_every_row
+
+
+def named(model: type[Tenant] | type[Chatbot], id_or_name: str) -> ColumnElement[bool]:
+    """The condition that a row has this id or this name, which may look like an id."""
+    try:
+        return or_(model.id == UUID(id_or_name), model.name == id_or_name)
+    except ValueError:
+        return model.name == id_or_name
 
 
 def find_tenant(session: Session, id_or_name: str) -> Tenant:
@@ -17,11 +25,7 @@ def find_tenant(session: Session, id_or_name: str) -> Tenant:
         SetupError: there is none, several have the name, or the session's role does not see everybody's rows.
     """
     require_every_row(session.connection(), ["chatbots", "tenants", "users"])
-    try:
-        matches = Tenant.id == UUID(id_or_name)
-    except ValueError:
-        matches = Tenant.name == id_or_name
-    found = session.scalars(select(Tenant).where(matches).limit(2)).all()
+    found = session.scalars(select(Tenant).where(named(Tenant, id_or_name)).limit(2)).all()
     if not found:
         raise SetupError(f"There is no tenant {id_or_name!r}: give the id or the exact name of one.")
     if len(found) > 1:

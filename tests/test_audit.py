@@ -12,6 +12,7 @@ from app.audit import changes
 from app.errors import SetupError
 from app.identity import act_as
 from app.models import AuditEntry
+from app.verbs.audit import shown
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -102,6 +103,20 @@ def test_the_verb_says_who_did_what(changed: URL) -> None:
     assert len(details) == 4
 
 
+def test_the_log_of_a_tenant_that_is_gone(session: Session) -> None:
+    assert [each.row for each in changes(session, str(NOBODY))] == ["Gone"]
+    with pytest.raises(SetupError, match="There is no tenant"):
+        list(changes(session, str(ACME_MEMBER)))
+
+
+def test_long_values_are_told_where_they_differ() -> None:
+    before, after = shown(LONG + "old end", LONG + "new end")
+    assert before.endswith('old end"')
+    assert after.endswith('new end"')
+    assert shown(LONG)[0].startswith('"Be ')
+    assert shown(1, 2) == ["1", "2"]
+
+
 def test_whole_entries_a_json_object_a_line(changed: URL) -> None:
     done = run("app", "audit", "--json", url=changed)
     assert done.returncode == 0, done.stderr
@@ -124,7 +139,7 @@ def test_since_a_time(changed: URL, since: str, said: int) -> None:
 
 def test_what_is_wrong_is_a_sentence(changed: URL, people_database: URL) -> None:
     assert run("app", "audit", "--since", "yesterday", url=changed).returncode == 2
-    gone = run("app", "audit", "--tenant", str(NOBODY), url=changed)
+    gone = run("app", "audit", "--tenant", str(ACME_MEMBER), url=changed)
     assert (gone.returncode, gone.stdout) == (1, "")
     assert "There is no tenant" in gone.stderr
     bound = run("app", "audit", url=people_database.set(username="application"))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.database import create_async_engine
 from app.errors import SetupError
-from app.history import find_chatbot, history, restore
+from app.history import difference, find_chatbot, history, restore
 from app.identity import act_as
 from app.models import Chatbot, ChatbotVersion, Conversation
 from tests.people import (
@@ -118,6 +119,7 @@ def test_an_admin_restores_by_the_model(two_admins: tuple[Session, Session]) -> 
     newest, first = bot.versions
     assert (newest.version, newest.system_prompt, newest.created_by, newest.chatbot) == (2, "Two", ACME_ADMIN, bot)
     bot.restore(first)
+    assert bot.settings is not first.settings
     session.commit()
     assert (bot.version, bot.system_prompt) == (3, "Be kind.")
     assert not bot.settings
@@ -139,6 +141,8 @@ def test_async_sessions_are_refused_alike(platform: Connection) -> None:
                 bots.append(await session.get_one(Chatbot, DRAFT))
             for bot in bots:
                 bot.temperature = 1.5 + bots.index(bot) / 10
+            await first.flush()
+            assert (bots[0].version, bots[0].lock_version) == (2, 2)  # without another question, which would fail here
             await first.commit()
             assert await first.scalar(select(Chatbot.version).where(Chatbot.id == DRAFT)) == 2
             with pytest.raises(StaleDataError):
@@ -176,6 +180,25 @@ def test_of_two_sql_clients_who_save_at_the_same_moment_the_later_is_refused(pla
         assert "Read it again" in (refused.value.diag.message_hint or "")
         assert watcher.execute("SELECT system_prompt FROM chatbots WHERE id = %s", (DRAFT,)).fetchone() == ("First",)
         assert consistent(watcher)
+
+
+def test_whoever_saves_and_whoever_deletes_a_person_do_not_wait_in_a_circle(platform: Connection) -> None:
+    """An admin who holds the chatbot saves it while they are being deleted: nobody fails."""
+    url = url_of(platform)
+    with connect(url) as saver, connect(url) as deleter, connect(url) as watcher, ThreadPoolExecutor(1) as pool:
+        saver.execute("BEGIN")
+        become(saver, ADMIN)
+        saver.execute("SELECT FROM chatbots WHERE id = %s FOR NO KEY UPDATE", (DRAFT,))
+        gone = pool.submit(deleter.execute, "DELETE FROM users WHERE id = %s", (ACME_ADMIN,))
+        blocked = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        while not watcher.execute(blocked, (deleter.info.backend_pid,)).rowcount:
+            assert not gone.done()
+            time.sleep(0.01)
+        saver.execute("UPDATE chatbots SET system_prompt = 'Last words.' WHERE id = %s", (DRAFT,))
+        saver.execute("COMMIT")
+        assert gone.result(timeout=30).rowcount == 1
+        kept = watcher.execute("SELECT version, created_by FROM chatbot_versions WHERE chatbot_id = %s", (DRAFT,))
+        assert sorted(kept.fetchall()) == [(1, None), (2, None)]
 
 
 def test_many_at_once_number_without_gaps(platform: Connection) -> None:
@@ -314,13 +337,39 @@ def test_history_tells_each_change_the_newest_first(session: Session) -> None:
     assert versions[-1].author == "admin@acme.example"
     assert versions[0].author is None
     assert restore(session, bot, 2) == 5
-    with pytest.raises(SetupError, match="has no version 7: `python -m app history"):
-        restore(session, bot, 7)
+    for missing in (7, 0, 2**40):
+        with pytest.raises(SetupError, match=f"has no version {missing}: `python -m app history"):
+            restore(session, bot, missing)
+
+
+@pytest.mark.parametrize(
+    ("changes", "column"),
+    [
+        ([{"a": 1}, {"a": True}, {"a": 1.0}, {"a": 0}, {"a": False}], "settings"),
+        (["Be kind.\n", "Be kind.\r\n", "Be kind", "Be\x0bkind", "Be\nkind"], "system_prompt"),
+    ],
+    ids=["numbers", "line-ends"],
+)
+def test_history_hides_no_change(session: Session, changes: list[object], column: str) -> None:
+    bot = session.get_one(Chatbot, DRAFT)
+    for value in changes:
+        setattr(bot, column, value)
+        session.commit()
+    versions = history(session, bot)
+    assert [[*each.changed] for each in versions] == [[column]] * len(changes) + [[]]
+    for version, before in pairwise(versions):
+        assert version.same_as is None
+        if column == "system_prompt":
+            told = difference(before.configuration[column], version.configuration[column])
+            assert any(line.startswith(("+", "-")) for line in told)
 
 
 def test_finds_a_chatbot_as_a_person_names_it(session: Session) -> None:
     assert find_chatbot(session, "Acme Draft").id == DRAFT
     assert find_chatbot(session, str(GLOBEX_DRAFT), "Globex").id == GLOBEX_DRAFT
+    session.get_one(Chatbot, GLOBEX_PUBLISHED).name = str(NOBODY)
+    session.flush()
+    assert find_chatbot(session, str(NOBODY)).id == GLOBEX_PUBLISHED  # a name that looks like an id
     session.get_one(Chatbot, GLOBEX_PUBLISHED).name = "Acme Draft"
     session.flush()
     assert find_chatbot(session, "Acme Draft", "Acme").id == DRAFT

@@ -138,7 +138,8 @@ def create_trigger_functions() -> None:
                 SELECT NEW.tenant_id, 'UPDATE', TG_TABLE_NAME, NEW.id,
                     jsonb_object_agg(key, was), jsonb_object_agg(key, becomes -> key)
                 FROM to_jsonb(NEW) AS becomes, jsonb_each(to_jsonb(OLD)) AS old_row (key, was)
-                WHERE was IS DISTINCT FROM becomes -> key AND (TG_NARGS = 0 OR key = ANY (TG_ARGV))
+                WHERE record_image_ne(ROW(was), ROW(becomes -> key))  -- which tells 1 from 1.0
+                    AND (TG_NARGS = 0 OR key = ANY (TG_ARGV))
                 HAVING count(*) > 0;
                 RETURN NULL;
             END IF;

@@ -4,7 +4,7 @@ What: chatbots.version numbers the configurations (prompt, model, parameters, se
 chatbots.lock_version moves with every save, and a save that states another than the row has is refused; the table
 chatbot_versions, which triggers write; conversations.chatbot_version, the version that a conversation started with;
 restore_chatbot, which makes an old version the newest. Existing chatbots get version 1, five hundred at a time.
-Locks: SHARE ROW EXCLUSIVE on users (foreign key), then ACCESS EXCLUSIVE on chatbots (columns with constant defaults: no
+Locks: SHARE ROW EXCLUSIVE on users (trigger), then ACCESS EXCLUSIVE on chatbots (columns with constant defaults: no
 rewrite; triggers, foreign key), then ACCESS EXCLUSIVE on conversations (a nullable column, triggers), each in a
 transaction of its own that lasts milliseconds. While five hundred chatbots get their version, for some tens of
 milliseconds, who changes one of those waits; all else goes on.
@@ -23,9 +23,13 @@ depends_on = None
 def upgrade() -> None:
     create_versions()
     secure_versions()
-    with op.get_context().autocommit_block():
-        reference_authors()
     create_trigger_functions()
+    op.execute("""
+        CREATE OR REPLACE TRIGGER users_forget_author AFTER DELETE ON public.users
+        FOR EACH ROW EXECUTE FUNCTION chatbot_private.forget_author()
+    """)
+    with op.get_context().autocommit_block():
+        pass  # one live table a transaction
     number_versions()
     create_restore()
     with op.get_context().autocommit_block():
@@ -39,14 +43,13 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER IF EXISTS conversations_record_version_insert ON public.conversations")
     op.execute("ALTER TABLE public.conversations DROP COLUMN IF EXISTS chatbot_version")
     with op.get_context().autocommit_block():
-        op.execute("""
-            ALTER TABLE IF EXISTS public.chatbot_versions DROP CONSTRAINT IF EXISTS chatbot_versions_created_by_fkey
-        """)
+        op.execute("DROP TRIGGER IF EXISTS users_forget_author ON public.users")
     op.execute("DROP TRIGGER IF EXISTS chatbots_keep_version_update ON public.chatbots")
     op.execute("DROP TRIGGER IF EXISTS chatbots_keep_version_insert ON public.chatbots")
     op.execute("DROP TRIGGER IF EXISTS chatbots_number_version ON public.chatbots")
     op.execute("DROP TABLE IF EXISTS public.chatbot_versions")
     op.execute("ALTER TABLE public.chatbots DROP COLUMN IF EXISTS lock_version, DROP COLUMN IF EXISTS version")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.forget_author()")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.record_version()")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.keep_version()")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.number_version()")
@@ -72,7 +75,8 @@ def create_versions() -> None:
         ALTER TABLE public.chatbot_versions ALTER COLUMN system_prompt SET STATISTICS 0,
             ALTER COLUMN model SET STATISTICS 0, ALTER COLUMN settings SET STATISTICS 0
     """)
-    # What the foreign key looks through when a person is deleted.
+    # What is looked through when a person is deleted. No foreign key: whoever saves a chatbot holds its row, and would
+    # wait for their own, while whoever deletes a person holds that, and waits for their chatbots.
     op.execute("""
         CREATE INDEX IF NOT EXISTS idx_chatbot_versions_created_by ON public.chatbot_versions (created_by)
         WHERE created_by IS NOT NULL
@@ -132,22 +136,6 @@ def secure_versions() -> None:
     op.execute("GRANT SELECT ON TABLE public.chatbot_versions TO authenticated, service_role")
 
 
-def reference_authors() -> None:
-    op.execute("""
-        DO $$
-        BEGIN
-            IF NOT EXISTS (
-                SELECT FROM pg_constraint
-                WHERE conrelid = 'public.chatbot_versions'::regclass AND conname = 'chatbot_versions_created_by_fkey'
-            ) THEN
-                ALTER TABLE public.chatbot_versions ADD CONSTRAINT chatbot_versions_created_by_fkey
-                    FOREIGN KEY (created_by) REFERENCES public.users (id) ON DELETE SET NULL;
-            END IF;
-        END
-        $$
-    """)
-
-
 def create_trigger_functions() -> None:
     # Nobody chooses the number of a version. Who states the lock_version that they have read changes that row or none;
     # who states none, as an application from before this revision, changes what is there. The code is one that
@@ -170,7 +158,7 @@ def create_trigger_functions() -> None:
             NEW.version := OLD.version;
             IF OLD.system_prompt IS DISTINCT FROM NEW.system_prompt OR OLD.model IS DISTINCT FROM NEW.model
                 OR OLD.temperature IS DISTINCT FROM NEW.temperature OR OLD.max_tokens IS DISTINCT FROM NEW.max_tokens
-                OR OLD.settings IS DISTINCT FROM NEW.settings
+                OR record_image_ne(ROW(OLD.settings), ROW(NEW.settings))  -- which tells 1 from 1.0
             THEN
                 NEW.version := OLD.version + 1;
                 NEW.lock_version := NEW.lock_version + 1;
@@ -194,10 +182,10 @@ def create_trigger_functions() -> None:
         BEGIN
             IF chatbot_private.claimed_user_id() IS NOT NULL THEN
                 author := chatbot_private.user_id();
+            ELSIF TG_OP = 'INSERT' THEN
+                author := NEW.created_by;
             END IF;
-            IF TG_OP = 'INSERT' THEN
-                author := coalesce(author, NEW.created_by);
-            ELSIF OLD.version = 1 THEN
+            IF TG_OP = 'UPDATE' AND OLD.version = 1 THEN
                 INSERT INTO public.chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature,
                     max_tokens, settings, created_by, created_at)
                 VALUES (NEW.tenant_id, NEW.id, 1, OLD.system_prompt, OLD.model, OLD.temperature,
@@ -214,12 +202,29 @@ def create_trigger_functions() -> None:
         $$
     """)
     op.execute("""
-        CREATE OR REPLACE FUNCTION chatbot_private.record_version() RETURNS trigger
+        CREATE OR REPLACE FUNCTION chatbot_private.forget_author() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS $$
+        BEGIN
+            UPDATE public.chatbot_versions AS its SET created_by = NULL
+            WHERE created_by = OLD.id AND EXISTS (  -- or it goes, too, in the same statement
+                SELECT FROM public.chatbots WHERE tenant_id = its.tenant_id AND id = its.chatbot_id
+            );
+            RETURN NULL;
+        END
+        $$
+    """)
+    # As whoever writes the conversation, who finds the number of a chatbot that they see, and of no other: RETURNING,
+    # and an upsert, tell it before a guard refuses the link.
+    op.execute("""
+        CREATE OR REPLACE FUNCTION chatbot_private.record_version() RETURNS trigger
+        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
             IF TG_OP = 'UPDATE' AND NEW.chatbot_id IS NOT DISTINCT FROM OLD.chatbot_id THEN
                 NEW.chatbot_version := OLD.chatbot_version;
+            ELSIF NEW.chatbot_id IS NULL THEN
+                NEW.chatbot_version := NULL;
             ELSE
                 NEW.chatbot_version := (
                     SELECT version FROM public.chatbots WHERE tenant_id = NEW.tenant_id AND id = NEW.chatbot_id
@@ -232,6 +237,7 @@ def create_trigger_functions() -> None:
     for function, comment in {
         "number_version": "Trigger: numbers configurations and saves, and refuses a save of what was changed meanwhile",
         "keep_version": "Trigger: keeps each configuration of a chatbot",
+        "forget_author": "Trigger: takes a person who is deleted out of the versions that they made",
         "record_version": "Trigger: notes which version of its chatbot a conversation starts with",
     }.items():
         op.execute(f"COMMENT ON FUNCTION chatbot_private.{function}() IS '{comment}'")
@@ -283,8 +289,10 @@ def number_versions() -> None:
         FOR EACH ROW WHEN (OLD.version IS DISTINCT FROM NEW.version)
         EXECUTE FUNCTION chatbot_private.keep_version()
     """)
-    # To state the one that was read, no other: a trigger sees to that. version is the database's word alone.
-    op.execute("GRANT UPDATE (lock_version) ON TABLE public.chatbots TO authenticated")
+    # To state the one that was read, no other: a trigger sees to that. In an INSERT for where it turns into an UPDATE.
+    # version is the database's word alone, which a conversation records for whoever begins it.
+    op.execute("GRANT INSERT (lock_version), UPDATE (lock_version) ON TABLE public.chatbots TO authenticated")
+    op.execute("GRANT SELECT (version) ON TABLE public.chatbots TO anon")
 
 
 def create_restore() -> None:
@@ -341,51 +349,44 @@ def create_restore() -> None:
 
 def keep_first_versions() -> None:
     # Some a transaction, so that an interrupted run goes on. First those that nobody is at: it waits for no row while
-    # it holds others, so that it is in nobody's circle. Then those that it left out, each by itself, in the order in
-    # which the deletion of a person locks: the person, then the chatbot. Whose version is not 1 any more has got it
-    # from the trigger. Who made it is known where nobody changed it.
-    first = """
+    # it holds others, so that it is in nobody's circle. Then those that it left out, each by itself. Whose version is
+    # not 1 any more has got it from the trigger. Who made it is known where nobody changed it.
+    keep = """
+        WITH its AS MATERIALIZED (
+            SELECT * FROM public.chatbots
+            WHERE version = 1 AND NOT EXISTS (
+                SELECT FROM public.chatbot_versions AS kept
+                WHERE kept.tenant_id = chatbots.tenant_id AND kept.chatbot_id = chatbots.id
+            ) AND {those}
+        )
         INSERT INTO public.chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature,
             max_tokens, settings, created_by, created_at)
         SELECT tenant_id, id, 1, system_prompt, model, temperature, max_tokens, settings,
             CASE updated_at WHEN created_at THEN created_by END, updated_at
         FROM its"""
-    lacking = """
-        SELECT * FROM public.chatbots
-        WHERE version = 1 AND NOT EXISTS (
-            SELECT FROM public.chatbot_versions AS kept
-            WHERE kept.tenant_id = chatbots.tenant_id AND kept.chatbot_id = chatbots.id
-        )"""
     op.execute(f"""
         DO $$
         DECLARE
             reached uuid := '00000000-0000-0000-0000-000000000000';
             batch uuid[];
-            authors uuid[];
             missed uuid;
-            author uuid;
         BEGIN
             LOOP
                 batch := ARRAY(SELECT id FROM public.chatbots WHERE id > reached ORDER BY id LIMIT 500);
                 EXIT WHEN cardinality(batch) = 0;
                 reached := batch[cardinality(batch)];
-                authors := ARRAY(
-                    SELECT id FROM public.users
-                    WHERE id IN (SELECT created_by FROM public.chatbots WHERE id = ANY (batch))
-                    FOR KEY SHARE SKIP LOCKED
-                );
-                WITH its AS MATERIALIZED (
-                    {lacking} AND id = ANY (batch) AND (created_by IS NULL OR created_by = ANY (authors))
-                    FOR NO KEY UPDATE SKIP LOCKED
-                ) {first};
+                {keep.format(those="id = ANY (batch) FOR NO KEY UPDATE SKIP LOCKED")};
                 COMMIT;
             END LOOP;
             LOOP
-                FOR missed, author IN SELECT id, created_by FROM ({lacking}) AS its LOOP
-                    PERFORM FROM public.users WHERE id = author FOR KEY SHARE;
-                    WITH its AS MATERIALIZED (
-                        {lacking} AND id = missed AND created_by IS NOT DISTINCT FROM author FOR NO KEY UPDATE
-                    ) {first};
+                FOR missed IN
+                    SELECT id FROM public.chatbots
+                    WHERE version = 1 AND NOT EXISTS (
+                        SELECT FROM public.chatbot_versions AS kept
+                        WHERE kept.tenant_id = chatbots.tenant_id AND kept.chatbot_id = chatbots.id
+                    )
+                LOOP
+                    {keep.format(those="id = missed FOR NO KEY UPDATE")};
                     COMMIT;
                 END LOOP;
                 EXIT WHEN NOT FOUND;
@@ -450,11 +451,14 @@ OBSTACLES = """
         )
         AND NOT attisdropped AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('Trigger %s of conversations exists already', tgname),
+    SELECT format('Trigger %s of %s exists already', tgname, tgrelid::regclass),
         'rename it: this package makes one of that name'
     FROM pg_trigger
-    WHERE tgrelid = to_regclass('public.conversations')
-        AND tgname IN ('conversations_record_version_insert', 'conversations_record_version_update')
+    WHERE (tgrelid, tgname) IN (
+            (to_regclass('public.conversations'), 'conversations_record_version_insert'),
+            (to_regclass('public.conversations'), 'conversations_record_version_update'),
+            (to_regclass('public.users'), 'users_forget_author')
+        )
         AND NOT EXISTS (TABLE ours)
 """
 

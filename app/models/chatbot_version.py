@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, text
+from sqlalchemy import ForeignKeyConstraint, Index, String, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base, Timestamp
+from app.models.tool import Tool, tools_of
 
 if TYPE_CHECKING:
     from app.models.chatbot import Chatbot
@@ -38,11 +39,19 @@ class ChatbotVersion(Base):
     max_tokens: Mapped[int | None]
     settings: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_by: Mapped[UUID | None] = mapped_column(
-        ForeignKey("users.id", ondelete="SET NULL"),
-        comment="Who made it; NULL where no person is known, and once that person is gone",
+        comment="Who made it; NULL where no person is known, and once that person is gone"
     )
     created_at: Mapped[Timestamp]
 
     chatbot: Mapped["Chatbot"] = relationship(
         back_populates="versions", primaryjoin="Chatbot.id == foreign(ChatbotVersion.chatbot_id)", viewonly=True
     )
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The functions that the model could call, from `settings`.
+
+        Raises:
+            TypeError: they are from before revision 015, and of another shape.
+        """
+        return tools_of(self.settings)

@@ -1,6 +1,6 @@
 """Conversations of people with the platform's assistants."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import FetchedValue, ForeignKey, ForeignKeyConstraint, Index, text
@@ -62,6 +62,8 @@ class Conversation(Base):
         server_onupdate=FetchedValue(),
         comment="The version of its chatbot that it started with; NULL without one, and for those from before versions",
     )
+
+    __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012 - an AsyncSession reads nothing later
 
     tenant: Mapped["Tenant"] = relationship(back_populates="conversations")
     user: Mapped["User"] = relationship(back_populates="conversations")

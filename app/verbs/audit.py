@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
@@ -57,12 +58,21 @@ def details(change: Change) -> Iterator[str]:
     old, new = change.old_values or {}, change.new_values or {}
     for column in dict.fromkeys([*old, *new]):
         if change.action == "UPDATE" and column not in KEPT_BY_THE_DATABASE:
-            yield f"    {column}: {shown(old.get(column))} -> {shown(new.get(column))}"
+            yield f"    {column}: {' -> '.join(shown(old.get(column), new.get(column)))}"
         elif change.table_name == "users" or change.action == "TRUNCATE":
-            yield f"    {column}: {shown(old.get(column, new.get(column)))}"
+            yield f"    {column}: {shown(old.get(column, new.get(column)))[0]}"
 
 
-def shown(value: Any) -> str:
-    """A value as JSON writes it, on a line, not too long."""
-    text = printable(json.dumps(value, ensure_ascii=False))
+def shown(*values: Any) -> list[str]:
+    """Values as JSON writes them, on a line, not too long: from where they begin to differ."""
+    texts = [printable(json.dumps(value, ensure_ascii=False)) for value in values]
+    start = 0
+    if len(texts) > 1 and any(len(text) > SHOWN for text in texts):
+        same = sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, zip(*texts, strict=False)))
+        start = max(0, same - SHOWN // 3)
+    return [shortened(f"...{text[start:]}" if start else text) for text in texts]
+
+
+def shortened(text: str) -> str:
+    """A text, or its beginning."""
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

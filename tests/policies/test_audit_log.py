@@ -191,6 +191,15 @@ def test_roles_and_activity(place: Place, statement: str, entry: tuple[object, .
         assert (tenant, action, person, old, new) == entry
 
 
+def test_a_number_that_is_written_otherwise_is_noted(place: Place) -> None:
+    """PostgreSQL takes 1 and 1.0 for equal, programs may not."""
+    one, again = (f"UPDATE chatbots SET settings = '{{\"a\": {number}}}' WHERE id = '{DRAFT}'" for number in (1, "1.0"))
+    with connect(place.url) as connection:
+        _, entry = noted(connection, SERVICE, one, again)
+    assert isinstance(entry[7], dict)
+    assert entry[7].keys() >= {"settings", "version"}
+
+
 def test_each_tenant_is_told_its_own_part_of_a_move(place: Place) -> None:
     """A chatbot's, and a person's, who is told of as somebody who comes and goes also if they are a plain user."""
     move = f"UPDATE chatbots SET tenant_id = '{GLOBEX}', system_prompt = 'Globex''s' WHERE id = '{DRAFT}'"

@@ -15,6 +15,7 @@ from tests.people import (
     GLOBEX,
     GLOBEX_DRAFT,
     GLOBEX_PUBLISHED,
+    INACTIVE,
     MEMBER,
     NOBODY,
     OTHER_ADMIN,
@@ -107,11 +108,11 @@ def test_who_states_what_was_not_read_is_refused(place: Place, stale: str) -> No
 @pytest.mark.parametrize(("stated", "outcome"), [(1, 1), (2, "conflict")])
 def test_an_upsert_states_what_was_read(place: Place, stated: int, outcome: int | str) -> None:
     upsert = f"""
-        INSERT INTO chatbots (id, tenant_id, name, system_prompt, model, lock_version)
-        VALUES ('{DRAFT}', '{ACME}', 'New', 'New', 'm', {stated})
+        INSERT INTO chatbots (id, tenant_id, created_by, name, system_prompt, model, lock_version)
+        VALUES ('{DRAFT}', '{ACME}', '{ACME_ADMIN}', 'New', 'New', 'm', {stated})
         ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, lock_version = EXCLUDED.lock_version
     """
-    assert place.attempt(upsert, SERVICE, OWNER) == [outcome, outcome]
+    assert place.attempt(upsert, ADMIN, SERVICE, OWNER) == [outcome] * 3
 
 
 def test_they_are_truncated_by_their_owner_alone(place: Place) -> None:
@@ -145,6 +146,13 @@ def do(connection: Connection, who: Who, *statements: str) -> None:
     connection.execute("RESET ROLE; SELECT set_config('request.jwt.claims', '', true)")
 
 
+def as_one(connection: Connection, bot: UUID) -> None:
+    """As if it had been made with a number in its settings, which JSON may write in two ways."""
+    connection.execute("SET LOCAL session_replication_role = replica")
+    connection.execute("UPDATE chatbots SET settings = '{\"one\": 1}' WHERE id = %s", (bot,))
+    connection.execute("SET LOCAL session_replication_role = origin")
+
+
 def change(what: str, bot: UUID = DRAFT) -> str:
     return f"UPDATE chatbots SET {what} WHERE id = '{bot}'"
 
@@ -157,6 +165,7 @@ def change(what: str, bot: UUID = DRAFT) -> str:
         ("temperature = 1", 1, 1),
         ("max_tokens = 5", 1, 1),
         ("settings = '{\"a\": 1}'", 1, 1),
+        ("settings = '{\"one\": 1.0}'", 1, 1),
         ("name = 'New', system_prompt = 'New', temperature = 2", 1, 1),
         ("name = 'New'", 0, 1),
         ("description = 'New'", 0, 1),
@@ -168,6 +177,7 @@ def change(what: str, bot: UUID = DRAFT) -> str:
 )
 def test_a_version_is_made_of_a_configuration(place: Place, what: str, is_version: int, is_save: int) -> None:
     with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        as_one(connection, DRAFT)
         assert numbers(connection, DRAFT) == (1, 1)
         do(connection, SERVICE, change(what))
         assert numbers(connection, DRAFT) == (1 + is_version, 1 + is_save)
@@ -202,7 +212,12 @@ def test_a_new_chatbot_has_version_1_of_whoever_creates_it(place: Place) -> None
         INSERT INTO chatbots (id, tenant_id, created_by, name, system_prompt, model)
         VALUES ('{NOBODY}', '{ACME}', '{ACME_ADMIN}', 'N', 'One', 'm')
     """
-    for who, author in ((ADMIN, ACME_ADMIN), (SERVICE, ACME_ADMIN), (Who("service_role", MEMBER.claims), ACME_MEMBER)):
+    for who, author in (
+        (ADMIN, ACME_ADMIN),
+        (SERVICE, ACME_ADMIN),
+        (Who("service_role", MEMBER.claims), ACME_MEMBER),
+        (Who("service_role", INACTIVE.claims), None),  # no active person is known, and the creator has not done it
+    ):
         with connect(place.url) as connection, connection.transaction(force_rollback=True):
             do(connection, who, create)
             assert versions(connection, NOBODY) == [(1, "One", 0.7, author)]
@@ -326,6 +341,49 @@ def test_another_tenants_version_is_told_to_nobody(place: Place) -> None:
     begin = BEGIN.format(f"'{GLOBEX_DRAFT}'") + " RETURNING chatbot_version"
     assert place.attempt(begin, MEMBER, SERVICE, OWNER) == ["key"] * 3
     assert place.attempt(begin.replace(str(GLOBEX_DRAFT), str(PUBLISHED)), MEMBER) == [1]
+
+
+PEEK = """
+    INSERT INTO conversations (id, tenant_id, user_id, chatbot_id) VALUES ('{}', '{}', '{}', '{}')
+    ON CONFLICT (id) DO UPDATE SET title = 'It is at ' || coalesce(EXCLUDED.chatbot_version::text, 'no version')
+    RETURNING title
+"""
+
+
+@pytest.mark.parametrize(
+    ("bot", "told"), [(PUBLISHED, "It is at 1"), (DRAFT, "It is at no version")], ids=["seen", "hidden"]
+)
+def test_an_upsert_learns_no_version_of_a_chatbot_that_is_hidden(place: Place, bot: UUID, told: str) -> None:
+    """A proposed row passes the triggers before its conflict is found, and no guard has refused it by then."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        become(connection, MEMBER)
+        peek = PEEK.format(OWN_TALK, ACME, ACME_MEMBER, bot)
+        assert connection.execute(peek).fetchone() == (told,)
+
+
+def test_an_upsert_learns_no_version_of_another_tenants_chatbot(adopted_place: Place) -> None:
+    """Where no policy of conversations asks for the tenant."""
+    with connect(adopted_place.url) as connection, connection.transaction(force_rollback=True):
+        become(connection, MEMBER)
+        peek = PEEK.format(OWN_TALK, GLOBEX, ACME_MEMBER, GLOBEX_DRAFT)
+        assert connection.execute(peek).fetchone() == ("It is at no version",)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        f"INSERT INTO conversations (tenant_id, user_id, chatbot_id) VALUES ('{ACME}', '{ACME_MEMBER}', '{{}}')",
+        f"UPDATE conversations SET chatbot_id = '{{}}' WHERE id = '{OWN_OLD_TALK}'",
+    ],
+    ids=["insert", "update"],
+)
+def test_an_error_learns_no_version_of_a_chatbot_that_is_hidden(place: Place, begin: str) -> None:
+    told = " RETURNING ('version ' || chatbot_version)::integer"
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        become(connection, MEMBER)
+        for bot, refusal in ((PUBLISHED, errors.InvalidTextRepresentation), (DRAFT, errors.InsufficientPrivilege)):
+            with pytest.raises(refusal), connection.transaction():
+                connection.execute(begin.format(bot) + told)
 
 
 def test_times_of_versions_are_those_of_the_saves(place: Place) -> None:

@@ -31,12 +31,13 @@ from tests.tools import attempt, connect
 MAY_BE_NULL = {
     "tenants": set(),
     "users": {"full_name"},
-    "chatbots": {"created_by", "description", "max_tokens"},
+    "chatbots": {"created_by", "description", "max_tokens", "category"},
     "conversations": {"title", "chatbot_id", "chatbot_version"},
     "messages": set(),
     "feedback": {"notes"},
     "audit_log": {"user_id", "row_id", "old_values", "new_values"},
     "chatbot_versions": {"max_tokens", "created_by"},
+    "chatbot_tags": set(),
     "alembic_version": set(),
 }
 
@@ -66,7 +67,7 @@ def test_what_may_be_null(fresh_place: Place, table: str) -> None:
         (f"users (tenant_id, email) VALUES ('{ACME}', 'new@acme.example')", {"is_active": True, "role": "user"}),
         (
             f"chatbots (tenant_id, name, system_prompt, model) VALUES ('{ACME}', 'N', 'N', 'm')",
-            {"temperature": 0.7, "settings": {}, "is_published": False},
+            {"temperature": 0.7, "settings": {}, "is_published": False, "category": None, "tags": []},
         ),
         (f"conversations (tenant_id, user_id) VALUES ('{ACME}', '{ACME_MEMBER}')", {}),
         (f"messages (conversation_id, role, content) VALUES ('{OWN_TALK}', 'user', 'Hello')", {}),
@@ -101,6 +102,7 @@ def test_what_is_filled_in(people_database: URL, insert: str, filled_in: dict[st
         f"feedback (id, message_id, user_id, rating) SELECT id, '{OWN_OTHER_ANSWER}', user_id, rating FROM feedback",
         "feedback (message_id, user_id, rating) SELECT message_id, user_id, rating FROM feedback",
         "chatbot_versions TABLE chatbot_versions",
+        "chatbot_tags TABLE chatbot_tags",
         "audit_log TABLE audit_log",
         "alembic_version TABLE alembic_version",
     ],
@@ -132,8 +134,12 @@ def test_nothing_is_there_twice(fresh_place: Place, copied: str) -> None:
         (f"UPDATE chatbot_versions SET chatbot_id = '{NOBODY}' WHERE chatbot_id = '{DRAFT}'", "key"),
         (f"UPDATE chatbot_versions SET tenant_id = '{GLOBEX}' WHERE chatbot_id = '{DRAFT}'", "key"),
         (f"UPDATE chatbot_versions SET chatbot_id = '{DRAFT}', version = 2 WHERE chatbot_id = '{PUBLISHED}'", 1),
-        (f"UPDATE chatbot_versions SET created_by = '{NOBODY}' WHERE chatbot_id = '{DRAFT}'", "key"),
-        (f"UPDATE chatbot_versions SET created_by = '{ACME_MEMBER}' WHERE chatbot_id = '{DRAFT}'", 1),
+        (f"UPDATE chatbot_tags SET chatbot_id = '{NOBODY}' WHERE chatbot_id = '{DRAFT}'", "key"),
+        (f"UPDATE chatbot_tags SET tenant_id = '{GLOBEX}' WHERE chatbot_id = '{DRAFT}'", "key"),
+        ("UPDATE chatbot_tags SET tag = repeat('x', 50) WHERE tag = 'returns'", 1),
+        ("UPDATE chatbot_tags SET tag = repeat('x', 51) WHERE tag = 'returns'", "check"),
+        ("UPDATE chatbot_tags SET tag = ' returns' WHERE tag = 'returns'", "check"),
+        ("UPDATE chatbot_tags SET tag = '' WHERE tag = 'returns'", "check"),
         ("UPDATE users SET role = 'owner'", "check"),
         ("UPDATE messages SET role = 'shouter'", "check"),
         ("UPDATE messages SET role = 'tool'", 8),
@@ -166,11 +172,6 @@ def test_what_a_row_may_become(fresh_place: Place, statement: str, outcome: int 
         (
             f"users (id, tenant_id, email) VALUES ('{{0}}', '{ACME}', 'new@acme.example')",
             f"chatbots (tenant_id, created_by, name, system_prompt, model) VALUES ('{ACME}', '{{0}}', 'N', 'N', 'm')",
-        ),
-        (
-            f"users (id, tenant_id, email) VALUES ('{{0}}', '{ACME}', 'new@acme.example')",
-            "chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature, settings, created_by)"
-            f" VALUES ('{ACME}', '{DRAFT}', 2, 'N', 'm', 1, '{{{{}}}}', '{{0}}')",
         ),
         (
             f"users (id, tenant_id, email) VALUES ('{{0}}', '{ACME}', 'new@acme.example')",
@@ -272,12 +273,13 @@ def test_the_planner_keeps_nothing_of_what_tenants_write(crowded: Connection) ->
     written = {
         "tenants": {"name"},
         "users": {"email", "full_name"},
-        "chatbots": {"name", "description", "system_prompt", "model", "settings"},
+        "chatbots": {"name", "description", "system_prompt", "model", "settings", "category", "tags"},
+        "chatbot_tags": {"tag"},
         "conversations": {"title"},
         "messages": {"content"},
         "feedback": {"notes"},
     }
     for table, columns in written.items():
         known = {column for its, column in kept if its == table}
-        assert "id" in known
+        assert {"id", "chatbot_id"} & known
         assert not known & columns
