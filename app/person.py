@@ -1,4 +1,4 @@
-"""Of whom the doctor is asked."""
+"""Finding a person as an operator names them, to act or ask as them."""
 
 from dataclasses import dataclass
 from uuid import UUID

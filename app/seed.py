@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Boolean, ColumnElement, cast, exists, literal, literal_column, select, text
+from sqlalchemy import Boolean, ColumnElement, Text, cast, exists, literal, literal_column, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
@@ -114,6 +114,8 @@ def as_sql(value: Any, kind: TypeEngine[Any]) -> ColumnElement[Any]:
     """A value as an expression that can be written out, too."""
     if isinstance(value, dict):  # which SQLAlchemy binds, and does not write out
         return cast(literal(json.dumps(value)), kind)
+    if isinstance(value, list):
+        return postgresql.array(value, type_=Text)
     return value if isinstance(value, ColumnElement) else literal(value, kind)
 
 

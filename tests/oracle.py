@@ -11,9 +11,10 @@ Row = dict[str, Any]  # a value for each column but the times
 State = dict[str, dict[str, Row]]  # by table and id
 
 TIMES = ("created_at", "updated_at")
-PUBLIC = ("id", "tenant_id", "name", "description", "model", "is_published", *TIMES)
+LABELS = ("category", "tags")
+PUBLIC = ("id", "tenant_id", "name", "description", "model", "is_published", *TIMES, *LABELS)
 VERSIONED = ("system_prompt", "model", "temperature", "max_tokens", "settings")  # a change of these is a new version
-CONFIG = ("name", "description", *VERSIONED, "is_published")
+CONFIG = ("name", "description", *VERSIONED, "is_published", *LABELS)
 COLUMNS: dict[str, tuple[str, ...]] = {
     "tenants": ("id", "name", *TIMES),
     "users": ("id", "tenant_id", "email", "full_name", "role", "is_active", *TIMES),
@@ -38,6 +39,8 @@ DEFAULTS: dict[str, Row] = {
         "is_published": False,
         "version": 1,
         "lock_version": 1,
+        "category": None,
+        "tags": [],
     },
     "conversations": {"chatbot_id": None, "chatbot_version": None, "title": None},
     "messages": {},
@@ -71,14 +74,14 @@ class Caller:
 
 # The columns that each may name. Members and admins are one kind here: which rows they reach tells them apart.
 SELECT: Rights = {
-    "anonymous": {"chatbots": PUBLIC, "published_chatbots": PUBLIC},
+    "anonymous": {"chatbots": (*PUBLIC, "version"), "published_chatbots": PUBLIC},
     "person": COLUMNS,
     "service": COLUMNS,
 }
 INSERT: Rights = {  # all but the times
     "anonymous": {},
     "person": {
-        "chatbots": ("id", "tenant_id", "created_by", *CONFIG),
+        "chatbots": ("id", "tenant_id", "created_by", *CONFIG, "lock_version"),
         "conversations": ("id", "tenant_id", "user_id", "chatbot_id", "title"),
         "messages": ("id", "conversation_id", "role", "content"),
         "feedback": ("id", "message_id", "user_id", "rating", "notes"),
@@ -168,6 +171,13 @@ def own_tenant(me: Row, row: Row) -> bool:
 def in_own_conversation(state: State, me: Row, message: Row) -> bool:
     conversation = state["conversations"].get(message["conversation_id"])
     return conversation is not None and may_select(state, me, "conversations", conversation)
+
+
+def tags_of(chatbot: Row) -> Iterable[Row]:
+    """The rows of chatbot_tags, which whoever sees the chatbot sees, and nobody writes."""
+    for tag in chatbot["tags"]:
+        its = {column: chatbot[column] for column in ("tenant_id", "is_published")}
+        yield its | {"id": f"{chatbot['id']}/{tag}", "chatbot_id": chatbot["id"], "tag": tag}
 
 
 def stored_in(table: str) -> str:

@@ -90,7 +90,7 @@ LOGIN_ROLES = missing_roles(
 )
 
 
-def populate(connection: Connection, first: str = "006", last: str = "013") -> None:
+def populate(connection: Connection, first: str = "006", last: str = "015") -> None:
     """Insert the rows that each revision from `first` to `last` makes room for, into a database at `last`."""
     for revision, rows in (
         ("006", baseline_rows),
@@ -99,6 +99,7 @@ def populate(connection: Connection, first: str = "006", last: str = "013") -> N
         ("009", links),
         ("010", notes),
         ("012", audit_log),
+        ("014", labels),
     ):
         if first <= revision <= last:
             rows(connection, "notes" if last >= "010" else "comment")
@@ -205,3 +206,25 @@ def audit_log(connection: Connection, _: str) -> None:
             (TENANTS_END, NOBODY, None, "postgres", "DELETE", "chatbots", NOBODY, Json({"name": "Gone"}), None),
         ],
     )
+
+
+LABELS = {  # category and tags of each chatbot that has any
+    PUBLISHED: ("Support", ["orders", "returns"]),
+    DRAFT: (None, ["orders", "Secret plans"]),
+    GLOBEX_PUBLISHED: ("Support", ["orders"]),
+}
+
+
+def labels(connection: Connection, _: str) -> None:
+    """As if the chatbots had been made with them: no trigger takes it for a save."""
+    connection.execute("SET session_replication_role = replica")
+    execute = connection.cursor().executemany
+    execute(
+        "UPDATE chatbots SET category = %s, tags = %s WHERE id = %s",
+        [(category, tags, bot) for bot, (category, tags) in LABELS.items()],
+    )
+    execute(
+        "INSERT INTO chatbot_tags SELECT tenant_id, id, %s, is_published FROM chatbots WHERE id = %s",
+        [(tag, bot) for bot, (_, tags) in LABELS.items() for tag in tags],
+    )
+    connection.execute("RESET session_replication_role")

@@ -90,7 +90,16 @@ def worlds(draw: st.DrawFn) -> State:
     for n in range(6):
         text = dict.fromkeys(("name", "system_prompt", "model"), "Old")
         published, creator = n < 2 or (n > 3 and draw(st.booleans())), draw(st.sampled_from([*PEOPLE, None]))
-        add("chatbots", 0x100 + n, tenant_id=TENANTS[n % 2], created_by=creator, is_published=published, **text)
+        tags = ["orders", "old"][: n % 3]
+        add(
+            "chatbots",
+            0x100 + n,
+            tenant_id=TENANTS[n % 2],
+            created_by=creator,
+            is_published=published,
+            tags=tags,
+            **text,
+        )
     for n in range(8):
         owner = PEOPLE[n] if n < 4 else draw(st.sampled_from(PEOPLE))
         tenant = draw(st.sampled_from([world["users"][owner]["tenant_id"]] * 3 + TENANTS))  # some have moved since
@@ -254,4 +263,6 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "temperature": st.sampled_from([0.5, 2]),
     "max_tokens": st.sampled_from([None, 5]),
     "settings": st.sampled_from([{}, {"greeting": "Hi"}]),
+    "category": st.sampled_from([None, "Support"]),
+    "tags": st.sampled_from([[], ["orders"], ["plans", "orders"]]),
 }

@@ -25,7 +25,11 @@ DEFAULTS = {
     "text": "'x'",
     "character varying": "'x'",
 }
-FIRST_COLUMNS = {"alembic_version": "version_num", "chatbot_versions": "version"}  # of tables without an id
+FIRST_COLUMNS = {
+    "alembic_version": "version_num",
+    "chatbot_versions": "version",
+    "chatbot_tags": "tag",
+}  # of tables without an id
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 

@@ -60,7 +60,7 @@ def test_before_the_newest_revision_and_half_way(empty: URL) -> None:
     found = examined(empty)
     assert (found.revision.at, found.revision.pending, found.drift) == (
         ["008"],
-        ["009", "010", "011", "012", "013"],
+        ["009", "010", "011", "012", "013", "014", "015"],
         None,
     )
     alembic(empty, "upgrade", "head")
@@ -112,7 +112,9 @@ def owned(platform: Connection) -> Iterator[URL]:
 
 def test_the_owner_is_no_superuser(owned: URL, platform: Connection) -> None:
     found = examined(owned, "member@acme.example", DRAFT)
-    assert found.role.told.startswith(f"You are {OWNER}, owner of chatbot_versions, chatbots, conversations")
+    assert found.role.told.startswith(
+        f"You are {OWNER}, owner of chatbot_tags, chatbot_versions, chatbots, conversations"
+    )
     assert found.chatbot is not None
     assert found.chatbot.seen is False
     assert {each.table: each.sees.count for each in found.tables}["messages"] == 3
@@ -293,7 +295,7 @@ def test_what_cannot_be_judged_is_no_success(platform: Connection) -> None:
     said = run("app", "doctor", url=url)
     assert said.returncode == 1
     assert "It is what was installed." in said.stdout
-    assert f"unknown, as role {LOGIN} does not see every row of chatbot_versions, chatbots" in said.stdout
+    assert f"unknown, as role {LOGIN} does not see every row of chatbot_tags, chatbot_versions, chatbots" in said.stdout
     assert "Nothing to mend." not in said.stdout
     assert said.stderr.splitlines()[-1].startswith("Error: Not everything could be judged: users whose tenant")
     change(platform, f"DROP OWNED BY {LOGIN}")

@@ -81,14 +81,18 @@ def adopted_platform(adopted_template: NoopExecutor, host: Host) -> Iterator[Con
         ),
         (
             f"DELETE FROM users WHERE id = '{ACME_ADMIN}'",
-            {"chatbots whose creator": 2, "feedback whose user": 1} | {"conversations whose user": 1},
+            {"chatbots whose creator": 2, "feedback whose user": 1, "conversations whose user": 1}
+            | {"versions whose author": 2},
         ),
         (f"DELETE FROM users WHERE id = '{ACME_COLLEAGUE}'", {"feedback whose user": 1, "conversations whose user": 1}),
         (
             f"DELETE FROM chatbots WHERE id = '{PUBLISHED}'",
-            {"conversations whose chatbot is not there": 1, "versions whose chatbot": 1},
+            {"conversations whose chatbot is not there": 1, "versions whose chatbot": 1, "tags whose chatbot": 2},
         ),
         (f"DELETE FROM chatbot_versions WHERE chatbot_id = '{PUBLISHED}'", {"chatbots whose version": 1}),
+        (f"DELETE FROM chatbot_tags WHERE chatbot_id = '{PUBLISHED}'", {"chatbots whose tags": 1}),
+        ("UPDATE chatbot_tags SET is_published = true", {"chatbots whose tags": 1}),
+        ("UPDATE chatbots SET settings = '{\"tools\": [{}]}'", {"chatbots whose tools": 4}),
         (
             f"UPDATE conversations SET chatbot_id = '{GLOBEX_DRAFT}' WHERE id = '{OWN_TALK}'",
             {"conversations whose chatbot is another tenant's": 1},

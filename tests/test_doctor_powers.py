@@ -55,6 +55,7 @@ INSERTS = {
     "messages": "(conversation_id, role, content) VALUES (%(talk)s, 'user', 'New')",
     "feedback": "(message_id, user_id, rating) VALUES (%(message)s, %(me)s, 5)",
     "chatbot_versions": "(tenant_id, chatbot_id, version) VALUES (%(tenant)s, NULL, 2)",
+    "chatbot_tags": "VALUES (%(tenant)s, NULL, 'New', true)",
     "audit_log": "(tenant_id, action, table_name) VALUES (%(tenant)s, 'DELETE', 'chatbots')",
 }
 INSERTED = {  # what it means for who was told yes, no or unknown
@@ -81,7 +82,7 @@ def really(connection: Connection, who: UUID, told: Powers) -> Powers:
             return Rows(True)
         return Rows(False) if outcome == "grant" else Rows(True, int(outcome))
 
-    anything = "version" if told.table == "chatbot_versions" else "id"
+    anything = {"chatbot_versions": "version", "chatbot_tags": "tag"}.get(told.table, "id")
     column = sql.Identifier(told.columns[0] if told.columns else anything).as_string()
     inserted = attempt(connection, me, f"INSERT INTO {relation} {INSERTS[told.table]}", values)
     assert inserted in INSERTED

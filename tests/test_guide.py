@@ -69,6 +69,8 @@ def test_verify_chatbots_table_created_successfully(platform: Connection) -> Non
         ("updated_at", "timestamp with time zone", "NO"),
         ("version", "integer", "NO"),  # of revision 013, beyond the guide
         ("lock_version", "integer", "NO"),
+        ("category", "text", "YES"),  # of 014
+        ("tags", "ARRAY", "NO"),
     ]
 
 

@@ -33,8 +33,12 @@ UPGRADES = {
     "011": [],
     "012": [{"users SHARE ROW EXCLUSIVE"}, {"chatbots SHARE ROW EXCLUSIVE"}],
     "013": [{"users SHARE ROW EXCLUSIVE"}, {"chatbots ACCESS EXCLUSIVE"}, {"conversations ACCESS EXCLUSIVE"}],
+    "014": [{"chatbots ACCESS EXCLUSIVE"}],
+    "015": [{"chatbots SHARE ROW EXCLUSIVE"}],
 }
 DOWNGRADES = {
+    "015": [{"chatbots ACCESS EXCLUSIVE"}],
+    "014": [{"chatbots ACCESS EXCLUSIVE"}],
     "013": [{"conversations ACCESS EXCLUSIVE"}, {"users ACCESS EXCLUSIVE"}, {"chatbots ACCESS EXCLUSIVE"}],
     "012": [{"chatbots ACCESS EXCLUSIVE"}, {"users ACCESS EXCLUSIVE"}],
     "011": [],
@@ -119,4 +123,9 @@ def test_constraints_on_live_tables_are_added_not_valid(traced: URL) -> None:
     alembic(traced, "upgrade", "head")
     with connect(traced) as connection:
         found = {name for (name,) in connection.execute("SELECT name FROM not_valid_trace")}
-    assert found == {"users_role_check", "conversations_tenant_id_chatbot_id_fkey"}
+    assert found == {
+        "users_role_check",
+        "conversations_tenant_id_chatbot_id_fkey",
+        "chatbots_category_check",
+        "chatbots_tags_check",
+    }

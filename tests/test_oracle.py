@@ -16,10 +16,12 @@ from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL
 
 from tests.conftest import Host, loader
-from tests.oracle import COLUMNS, SELECT, TABLES, State, Statement, execute, may, stored_in
+from tests.oracle import COLUMNS, SELECT, TABLES, State, Statement, execute, may, stored_in, tags_of
 from tests.people import LOGIN_ROLES, Who
 from tests.sequences import ACTORS, Actor, Sequence, sequences
 from tests.tools import connect, refused_by
+
+TAG = "chatbot_id || '/' || tag"  # what names a row of chatbot_tags
 
 
 def become(who: Who) -> sql.Composed:
@@ -86,16 +88,18 @@ def in_one(statements: Iterable[str | sql.Composed]) -> sql.Composed:
 def prepare(connection: Connection) -> None:
     """Prepare what is asked again and again; actors of one role follow each other, and so share a plan."""
     connection.prepare_threshold = None  # psycopg's own preparing forgets everything at each rollback
-    rows = (f"SELECT '{table}', to_jsonb({table}) - ARRAY['created_at', 'updated_at'] FROM {table}" for table in TABLES)
+    rows = [f"SELECT '{table}', to_jsonb({table}) - ARRAY['created_at', 'updated_at'] FROM {table}" for table in TABLES]
+    rows.append(f"SELECT 'chatbot_tags', to_jsonb(chatbot_tags) || jsonb_build_object('id', {TAG}) FROM chatbot_tags")
     connection.execute(f"PREPARE contents AS {' UNION ALL '.join(rows)}")
     for kind, tables in SELECT.items():
-        rows = (f"SELECT '{table}', id::text FROM {table}" for table in tables)
+        rows = [f"SELECT '{table}', id::text FROM {table}" for table in tables]
+        rows.append(f"SELECT 'chatbot_tags', {TAG} FROM chatbot_tags")
         connection.execute(f"PREPARE sight_of_{kind} AS {' UNION ALL '.join(rows)}")
 
 
 def contents(connection: Connection) -> State:
     """All rows, as the owner sees them."""
-    found: State = {table: {} for table in TABLES}
+    found: State = {table: {} for table in (*TABLES, "chatbot_tags")}
     for table, row in connection.execute("EXECUTE contents"):
         found[table][row["id"]] = row
     return found
@@ -112,16 +116,22 @@ def sight(connection: Connection) -> dict[Actor, set[tuple[str, str]]]:
     return found
 
 
+def expected_contents(state: State) -> State:
+    tags = (row for chatbot in state["chatbots"].values() for row in tags_of(chatbot))
+    return state | {"chatbot_tags": {row["id"]: row for row in tags}}
+
+
 def expected_sight(state: State) -> dict[Actor, set[tuple[str, str]]]:
-    return {
-        actor: {
-            (table, row_id)
-            for table in SELECT[actor.caller.kind]
-            for row_id, row in state[stored_in(table)].items()
-            if may(state, actor.caller, "SELECT", table, row)
-        }
-        for actor in ACTORS
-    }
+    found: dict[Actor, set[tuple[str, str]]] = {}
+    for actor in ACTORS:
+        seen = found[actor] = set()
+        for table in SELECT[actor.caller.kind]:
+            for row_id, row in state[stored_in(table)].items():
+                if may(state, actor.caller, "SELECT", table, row):
+                    seen.add((table, row_id))
+                    if table == "chatbots":
+                        seen.update(("chatbot_tags", tag["id"]) for tag in tags_of(row))
+    return found
 
 
 def add_heir(url: URL) -> None:
@@ -152,7 +162,7 @@ def compare(connection: Connection, sequence: Sequence) -> Iterator[tuple[str, s
         came_of_it = run(connection, actor.who, statement)
         assert came_of_it in (expected.refused_by or {expected.ids if statement.returns else len(expected.ids)})
         state = expected.state
-        assert contents(connection) == state
+        assert contents(connection) == expected_contents(state)
         if expected.ids:
             yield actor.caller.kind, statement.command
     assert sight(connection) == expected_sight(state)

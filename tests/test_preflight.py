@@ -264,6 +264,8 @@ def test_of_an_adopted_platform_downgrades_drop_no_row(adoptable: URL) -> None:
         "009: the chatbot of 2 conversations",
         "012: 4 entries of the audit log",
         "013: the version that 2 conversations started with",
+        "014: the category of 2 chatbots",
+        "014: the tags of 3 chatbots",
     ]
 
 

@@ -76,7 +76,7 @@ def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.Monke
 
 
 def test_the_operators_commands_work(seeded: URL, tmp_path: Path) -> None:
-    verbs = ("sql", "admins", "history", "restore", "audit", "doctor", "usage", "metrics")
+    verbs = ("sql", "admins", "history", "restore", "audit", "doctor", "chatbots", "usage", "metrics")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     typed = [
         shlex.split(line) for line in lines if line.startswith(tuple(f".venv/bin/python -m app {it}" for it in verbs))

@@ -26,8 +26,12 @@ UPGRADES = {
     "011": "011_add_usage_functions",
     "012": "012_add_audit_log",
     "013": "013_add_chatbot_versions",
+    "014": "014_add_categories_and_tags",
+    "015": "015_check_chatbot_tools",
 }
 ROLLBACKS = {  # by the revision that they take back
+    "015": "rollback_015_check_chatbot_tools",
+    "014": "rollback_014_add_categories_and_tags",
     "013": "rollback_013_add_chatbot_versions",
     "012": "rollback_012_add_audit_log",
     "011": "rollback_011_add_usage_functions",
@@ -334,7 +338,7 @@ def test_the_verb_needs_no_database(tmp_path: Path) -> None:
 
 def test_a_later_revision_gets_a_pair(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
-    (project / "alembic/versions/014_add_things.py").write_text('''"""Add things.
+    (project / "alembic/versions/016_add_things.py").write_text('''"""Add things.
 
 What: a table.
 Locks: none.
@@ -343,7 +347,7 @@ Downgrade: drops it.
 
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "014", "013", None, None
+revision, down_revision, branch_labels, depends_on = "016", "015", None, None
 
 
 def upgrade() -> None:
@@ -356,7 +360,7 @@ def downgrade() -> None:
     said = run("app", "sql", str(tmp_path / "out"), cwd=project)
     assert said.returncode == 0, said.stderr
     made = {path.stem: path.read_text() for path in (tmp_path / "out").iterdir()}
-    assert set(made) - set(FILES) == {"014_add_things", "rollback_014_add_things"}
+    assert set(made) - set(FILES) == {"016_add_things", "rollback_016_add_things"}
     assert "CREATE TABLE public.things ();" in made[APPLY]
     assert "DROP TABLE public.things;" in made[ROLL_BACK]
 

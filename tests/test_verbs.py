@@ -35,6 +35,7 @@ WITH_A_DATABASE = {
     ("admins", "revoke"): ["ada@acme.example", "--tenant", "Acme"],
     ("admins", "list"): [],
     ("usage",): [],
+    ("chatbots",): [],
     ("history",): ["Support"],
     ("restore",): ["Support", "1"],
     ("audit",): [],

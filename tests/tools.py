@@ -19,7 +19,7 @@ from tests.people import Who
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-REVISIONS = ("006", "007", "008", "009", "010", "011", "012", "013")
+REVISIONS = ("006", "007", "008", "009", "010", "011", "012", "013", "014", "015")
 NEWEST = REVISIONS[-1]
 
 # Schemas of a fresh install, for an IN list of SQL.

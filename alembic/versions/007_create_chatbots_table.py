@@ -318,7 +318,8 @@ DEPENDENTS = """
         AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
             SELECT oid FROM pg_constraint
             WHERE conrelid = to_regclass('public.chatbots')
-                OR conname IN ('conversations_tenant_id_chatbot_id_fkey', 'chatbot_versions_tenant_id_chatbot_id_fkey')
+                OR conname IN ('conversations_tenant_id_chatbot_id_fkey', 'chatbot_versions_tenant_id_chatbot_id_fkey',
+                    'chatbot_tags_tenant_id_chatbot_id_fkey')
         ))
         AND NOT (classid = 'pg_policy'::regclass AND objid IN (
             SELECT oid FROM pg_policy WHERE polrelid = to_regclass('public.chatbots')

@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from app.catalog.comparison import compare
 from app.database import create_engine, errors_as_sentences
 from app.doctor.health import Indexes, Rows, indexes, leaderless_tenants, orphans
-from app.doctor.person import Person, find
 from app.doctor.powers import Powers, powers
 from app.doctor.role import Role, role
 from app.doctor.visibility import Visibility, visibility
@@ -26,6 +25,7 @@ from app.migration.settings import revisions
 from app.migration.version_table import half_done_step
 from app.migration.watching import SEARCH_PATH
 from app.models import Base
+from app.person import Person, find
 from app.terminal import printable
 
 # Where the role may: what is looked at here is no use of an index.

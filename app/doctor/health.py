@@ -27,10 +27,32 @@ ORPHANS = (
         "NOT EXISTS (SELECT FROM public.chatbots WHERE id = its.chatbot_id AND tenant_id = its.tenant_id)",
     ),
     (
+        "versions whose author is not there",
+        "chatbot_versions",
+        "created_by IS NOT NULL AND NOT EXISTS (SELECT FROM public.users WHERE id = its.created_by)",
+    ),
+    (
         "chatbots whose version is not there",
         "chatbots",
         "NOT EXISTS (SELECT FROM public.chatbot_versions WHERE tenant_id = its.tenant_id AND chatbot_id = its.id"
         " AND version = its.version)",
+    ),
+    (
+        "chatbots whose tags are not found by",
+        "chatbots",
+        "(SELECT array_agg((tag, is_published) ORDER BY tag) FROM public.chatbot_tags"
+        " WHERE tenant_id = its.tenant_id AND chatbot_id = its.id)"
+        " IS DISTINCT FROM (SELECT array_agg((tag, is_published) ORDER BY tag) FROM unnest(its.tags) AS tag)",
+    ),
+    (
+        "tags whose chatbot is not there",
+        "chatbot_tags",
+        "NOT EXISTS (SELECT FROM public.chatbots WHERE id = its.chatbot_id AND tenant_id = its.tenant_id)",
+    ),
+    (
+        "chatbots whose tools are no function definitions",
+        "chatbots",
+        "settings ? 'tools' AND chatbot_private.tools_fault(settings -> 'tools') IS NOT NULL",
     ),
     (
         "conversations whose tenant is not there",
@@ -74,7 +96,7 @@ LEADERLESS = (
     "EXISTS (SELECT FROM public.chatbots WHERE tenant_id = its.id)"
     " AND NOT EXISTS (SELECT FROM public.users WHERE tenant_id = its.id AND role = 'admin' AND is_active)",
 )
-KEYS = {"chatbot_versions": "chatbot_id"}  # what names a row, where that is no id
+KEYS = {"chatbot_versions": "chatbot_id", "chatbot_tags": "chatbot_id"}  # what names a row, where that is no id
 COUNT = """
     WITH found AS MATERIALIZED (SELECT {key}::text AS id FROM public.{table} AS its WHERE {which})
     SELECT (SELECT count(*) FROM found), ARRAY (SELECT id FROM found LIMIT 3)
@@ -96,7 +118,7 @@ UNUSED = text("""
 COUNTED_SINCE = text("""
     SELECT to_char(stats_reset, 'YYYY-MM-DD HH24:MI TZ') FROM pg_stat_database WHERE datname = current_database()
 """)
-TABLES = ["chatbot_versions", "chatbots", "conversations", "feedback", "messages", "tenants", "users"]
+TABLES = ["chatbot_tags", "chatbot_versions", "chatbots", "conversations", "feedback", "messages", "tenants", "users"]
 INDEXED = [*TABLES, "audit_log"]
 
 

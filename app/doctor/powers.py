@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, text
 
 from app.asking import UnansweredError, ask
-from app.doctor.person import Person
 from app.identity import Identity
+from app.person import Person
 
 RELATIONS = (
     *("tenants", "users", "chatbots", "published_chatbots", "conversations", "messages", "feedback"),
-    *("chatbot_versions", "audit_log"),
+    *("chatbot_tags", "chatbot_versions", "audit_log"),
 )
 LIMIT = 1000  # rows are counted up to here
 GUARDED = {"id", "tenant_id", "is_active", "role"}  # of users, by triggers that refuse whoever does not own it

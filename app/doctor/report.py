@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from app.doctor.examination import Examination
 from app.doctor.health import Indexes
 from app.doctor.health import Rows as Orphans
-from app.doctor.person import Person
 from app.doctor.powers import LIMIT, Powers, Rows
+from app.person import Person
 from app.terminal import printable
 
 WIDTH = 116

@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.asking import ANONYMOUS, UnansweredError, ask, require_becoming
-from app.doctor.person import Person
 from app.errors import SetupError
+from app.person import Person
 from app.sight import require_every_row
 
 CHATBOT = text("""

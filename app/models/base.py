@@ -25,5 +25,7 @@ class Base(DeclarativeBase):
 UUIDKey = Annotated[UUID, mapped_column(primary_key=True, server_default=func.gen_random_uuid())]
 Timestamp = Annotated[datetime, mapped_column(server_default=func.now())]
 """Set by the database; timezone-aware."""
+LABEL = r"{0} ~ '^\S(.*\S)?$' AND char_length({0}) <= 50"
+"""What a category or tag must be: trimmed, not blank, not too long."""
 FALSE = text("false")
 TRUE = text("true")

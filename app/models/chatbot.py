@@ -1,13 +1,30 @@
 """Chatbots: the agents that a tenant's admins configure and publish."""
 
+from collections.abc import Iterable
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, FetchedValue, ForeignKey, Index, String, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    FetchedValue,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    func,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import FALSE, Base, Timestamp, UUIDKey
+from app.models.base import FALSE, LABEL, Base, Timestamp, UUIDKey
+from app.models.chatbot_tag import ChatbotTag
+from app.models.tool import Tool, tools_of, with_tools
 
 if TYPE_CHECKING:
     from app.models.chatbot_version import ChatbotVersion
@@ -24,6 +41,9 @@ class Chatbot(Base):
 
     Who saves what somebody else has changed meanwhile gets SQLAlchemy's `StaleDataError`, by `lock_version`: roll back,
     read it again, and save what you change of that.
+
+    The database trims `category` and `tags`, and leaves out what is blank or repeated: read again, they are as it keeps
+    them.
     """
 
     __tablename__ = "chatbots"
@@ -34,6 +54,8 @@ class Chatbot(Base):
         CheckConstraint("temperature BETWEEN 0 AND 2", name="temperature"),
         CheckConstraint("max_tokens >= 1", name="max_tokens"),
         CheckConstraint("jsonb_typeof(settings) = 'object'", name="settings"),
+        CheckConstraint(LABEL.format("category"), name="category"),
+        CheckConstraint("cardinality(tags) <= 20", name="tags"),
         Index("idx_chatbots_tenant_id", "tenant_id", "id", unique=True),
         Index(
             "idx_chatbots_created_by",
@@ -46,6 +68,14 @@ class Chatbot(Base):
         Index("idx_chatbots_tenant_published", "tenant_id", "is_published", "name", postgresql_include=["id"]),
         Index("idx_chatbots_created_at", "tenant_id", "created_at"),
         Index("idx_chatbots_name", "tenant_id", "name", postgresql_ops={"name": 'COLLATE "C"'}),
+        Index(
+            "idx_chatbots_category",
+            "tenant_id",
+            "category",
+            "name",
+            postgresql_include=["id", "is_published"],
+            postgresql_where=text("category IS NOT NULL"),
+        ),
         {"comment": "AI agents that a tenant's admins configure and publish"},
     )
 
@@ -63,16 +93,18 @@ class Chatbot(Base):
     temperature: Mapped[float] = mapped_column(server_default=text("0.7"), comment="Randomness of the answers, 0 to 2")
     max_tokens: Mapped[int | None] = mapped_column(comment="Longest answer in tokens; NULL leaves it to the model")
     settings: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, server_default=text("'{}'"), comment="Further parameters, a JSON object"
+        JSONB,
+        server_default=text("'{}'"),
+        comment="Further parameters, a JSON object; tools in it are functions for the model",
     )
     is_published: Mapped[bool] = mapped_column(
         server_default=FALSE, comment="Visible to the tenant's members, and in parts to anonymous visitors"
     )
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp] = mapped_column(
-        comment="When the configuration or publishing last changed; kept by the database"
+        server_onupdate=FetchedValue(),
+        comment="When the configuration or publishing last changed; kept by the database",
     )
-
     version: Mapped[int] = mapped_column(
         server_default="1",
         server_onupdate=FetchedValue(),
@@ -83,7 +115,19 @@ class Chatbot(Base):
         server_onupdate=FetchedValue(),
         comment="Moves with every save; who states the one that they have read is refused if it has moved",
     )
-    __mapper_args__: dict[str, Any] = {"version_id_col": lock_version, "version_id_generator": False}  # noqa: RUF012
+    category: Mapped[str | None] = mapped_column(
+        comment="What it is for, to find it by: at most 50 characters, trimmed"
+    )
+    tags: Mapped[list[str]] = mapped_column(
+        MutableList.as_mutable(ARRAY(Text)),
+        server_default=text("'{}'"),
+        comment="To find it by: at most 20 of at most 50 characters, trimmed, none twice; searched in chatbot_tags",
+    )
+    __mapper_args__: dict[str, Any] = {  # noqa: RUF012
+        "version_id_col": lock_version,
+        "version_id_generator": False,
+        "eager_defaults": True,  # an AsyncSession reads nothing later
+    }
 
     tenant: Mapped["Tenant"] = relationship(back_populates="chatbots")
     creator: Mapped["User | None"] = relationship(back_populates="created_chatbots")
@@ -99,6 +143,33 @@ class Chatbot(Base):
         viewonly=True,
     )
 
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The functions that the model may call, from `settings`; to change them, set others.
+
+        Raises:
+            TypeError: they are from before revision 015, and of another shape.
+        """
+        return tools_of(self.settings)
+
+    @tools.setter
+    def tools(self, tools: Iterable[Tool]) -> None:
+        self.settings = with_tools(self.settings, tools)
+
+    @classmethod
+    def with_any_tag(cls, *tags: str) -> ColumnElement[bool]:
+        """The condition that a chatbot has one of these tags, in this spelling."""
+        return cls.id.in_(select(ChatbotTag.chatbot_id).where(ChatbotTag.tag.in_(tags)))
+
+    @classmethod
+    def with_all_tags(cls, *tags: str) -> ColumnElement[bool]:
+        """The condition that a chatbot has each of these tags, in this spelling."""
+        wanted = set(tags)
+        if not wanted:
+            return true()
+        having = select(ChatbotTag.chatbot_id).where(ChatbotTag.tag.in_(wanted)).group_by(ChatbotTag.chatbot_id)
+        return cls.id.in_(having.having(func.count() == len(wanted)))
+
     def restore(self, version: "ChatbotVersion") -> None:
         """Take over the configuration of a version of this chatbot: once it is saved, it is the newest.
 
@@ -111,4 +182,4 @@ class Chatbot(Base):
         self.model = version.model
         self.temperature = version.temperature
         self.max_tokens = version.max_tokens
-        self.settings = version.settings
+        self.settings = deepcopy(version.settings)

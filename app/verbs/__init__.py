@@ -2,7 +2,7 @@
 
 import typer
 
-from app.verbs import admins, audit, doctor, document, history, metrics, preflight, seed, sql, usage
+from app.verbs import admins, audit, chatbots, doctor, document, history, metrics, preflight, seed, sql, usage
 from app.verbs.shared import add
 
 verbs = typer.Typer(
@@ -19,6 +19,7 @@ add(verbs, sql.sql, example="python -m app sql migrations")
 add(verbs, seed.seed, example="python -m app seed --tenant Acme")
 add(verbs, doctor.doctor, example="python -m app doctor --as mia@demo.example")
 verbs.add_typer(admins.admins, name="admins")
+add(verbs, chatbots.chatbots, example="python -m app chatbots --tag orders --as mia@demo.example")
 add(verbs, usage.usage, example="python -m app usage --tenant Acme")
 add(verbs, history.history, example="python -m app history Support --tenant Acme")
 add(verbs, history.restore, example="python -m app restore Support 3 --tenant Acme")

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app import database
 from app.errors import SetupError
 
+WIDE = 200  # columns of a table, where nobody looks at a terminal
 FOUND = 3  # exit code of those that only look, when there is something to mend
 
 Settings = Annotated[

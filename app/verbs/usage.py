@@ -15,9 +15,7 @@ from rich.text import Text
 from app.terminal import printable
 from app.usage import ChatbotUsage
 from app.usage import usage as usage_of
-from app.verbs.shared import database_session, to_json
-
-WIDE = 200  # columns, where nobody looks at a terminal
+from app.verbs.shared import WIDE, database_session, to_json
 
 
 def usage(

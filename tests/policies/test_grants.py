@@ -6,17 +6,17 @@ from psycopg import Connection
 from tests.policies import Place
 from tests.tools import OURS, connect
 
-PUBLIC_COLUMNS = "id tenant_id name description model is_published created_at updated_at"
-CONFIGURATION = "name description system_prompt model temperature max_tokens settings is_published"
+PUBLIC_COLUMNS = "id tenant_id name description model is_published created_at updated_at category tags"
+CONFIGURATION = "name description system_prompt model temperature max_tokens settings is_published category tags"
 SERVICE = {"SELECT": "*", "INSERT": "*", "UPDATE": "*", "DELETE": "*"}
 
 # By relation and role; * is every column. Heirs of a role have its rights, and nobody else has any.
 RIGHTS = {
     "chatbots": {
-        "anon": {"SELECT": PUBLIC_COLUMNS},
+        "anon": {"SELECT": f"{PUBLIC_COLUMNS} version"},
         "authenticated": {
             "SELECT": "*",
-            "INSERT": f"id tenant_id created_by {CONFIGURATION}",
+            "INSERT": f"id tenant_id created_by {CONFIGURATION} lock_version",
             "UPDATE": f"{CONFIGURATION} lock_version",
             "DELETE": "*",
         },
@@ -62,6 +62,7 @@ RIGHTS = {
     },
     "audit_log": {"authenticated": {"SELECT": "*"}, "service_role": {"SELECT": "*"}},
     "chatbot_versions": {"authenticated": {"SELECT": "*"}, "service_role": {"SELECT": "*"}},
+    "chatbot_tags": {role: {"SELECT": "*"} for role in ("anon", "authenticated", "service_role")},
     "alembic_version": {},
 }
 CLIENTS = {role: role for role in ("anon", "authenticated", "service_role")}
@@ -126,7 +127,8 @@ def test_no_relation_but_those(fresh_place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "relation", ["chatbots", "published_chatbots", "audit_log", "chatbot_versions", "alembic_version"]
+    "relation",
+    ["chatbots", "published_chatbots", "audit_log", "chatbot_versions", "chatbot_tags", "alembic_version"],
 )
 def test_rights_on_what_is_ours_everywhere(place: Place, relation: str) -> None:
     """On an adopted platform too, whatever it grants by default."""
@@ -156,7 +158,7 @@ def test_row_security_is_on_and_nothing_is_owned_by_others(fresh_place: Place) -
             SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class
             WHERE relnamespace IN ({OURS}) AND relkind = 'r'
         """).fetchall()
-        assert len(tables) == 9
+        assert len(tables) == 10
         assert {(on, forced) for _, on, forced in tables} == {(True, False)}
         owners = connection.execute(f"""
             SELECT DISTINCT owner::regrole::text FROM (

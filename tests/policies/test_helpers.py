@@ -32,6 +32,7 @@ HELPERS = [
     "is_adopted()",
     "reporting_scope(NULL, NULL)",
     "erase_from_audit_log(NULL)",
+    "tools_fault(NULL)",
 ]
 REPORTS = [
     "chatbot_usage",
@@ -40,7 +41,15 @@ REPORTS = [
     "unpublished_chatbots",
 ]  # each with one in schema public that asks it
 TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot", "audit_row", "audit_truncation"]
-TRIGGERS += ["number_version", "keep_version", "record_version"]
+TRIGGERS += [
+    "number_version",
+    "keep_version",
+    "record_version",
+    "forget_author",
+    "normalise_labels",
+    "keep_tags",
+    "require_tools",
+]
 
 
 @pytest.mark.parametrize("helper", HELPERS)
@@ -117,8 +126,11 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
         "audit_row",
         "audit_truncation",
         "keep_version",
-        "record_version",
+        "forget_author",
+        "keep_tags",
+        "require_tools",
     }
+    assert {name for name, _, volatile, _ in found if volatile == "i"} == {"is_adopted", "tools_fault"}
     assert {name for name, _, volatile, _ in found if volatile == "s"} == reading | {"claimed_user_id"}
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}

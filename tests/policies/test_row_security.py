@@ -17,6 +17,7 @@ from tests.people import (
     OWN_ANSWER,
     OWN_OTHER_ANSWER,
     OWN_TALK,
+    PUBLISHED,
     Who,
 )
 from tests.policies import EVERY_CALLER, Outcomes, Place, cases
@@ -54,12 +55,26 @@ OPEN = """
     rewrite versions                0      0      0         0     0       0      0       4     4
     delete chatbot_versions         0      0      0         0     0       0      0       4     4
     keep a version             policy policy policy    policy policy policy policy       1     1
+    read chatbot_tags               3      0      2         2     4       1      1       5     5
+    publish tags                    0      0      0         0     0       0      0       5     5
+    delete chatbot_tags             0      0      0         0     0       0      0       5     5
+    add a tag                  policy policy policy    policy policy policy policy       1     1
     read audit_log                  0      0      0         0     2       0      1       4     4
     rewrite the log                 0      0      0         0     0       0      0       4     4
     delete audit_log                0      0      0         0     0       0      0       4     4
     note an entry              policy policy policy    policy policy policy policy       1     1
 """
-TABLES = ("chatbots", "tenants", "users", "conversations", "messages", "feedback", "chatbot_versions", "audit_log")
+TABLES = (
+    "chatbots",
+    "tenants",
+    "users",
+    "conversations",
+    "messages",
+    "feedback",
+    "chatbot_versions",
+    "chatbot_tags",
+    "audit_log",
+)
 OPENLY = (
     {f"read {table}": f"TABLE {table}" for table in TABLES}
     | {f"delete {table}": f"DELETE FROM {table}" for table in TABLES}
@@ -85,6 +100,8 @@ OPENLY = (
         "keep a version": f"""
             INSERT INTO chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature, settings)
             VALUES ('{ACME}', '{DRAFT}', 2, 'N', 'm', 1, '{{}}')""",
+        "publish tags": "UPDATE chatbot_tags SET is_published = true",
+        "add a tag": f"INSERT INTO chatbot_tags VALUES ('{ACME}', '{PUBLISHED}', 'New', true)",
         "rewrite the log": "UPDATE audit_log SET user_id = NULL",
         "note an entry": f"""
             INSERT INTO audit_log (tenant_id, user_id, action, table_name)

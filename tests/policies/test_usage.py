@@ -238,6 +238,7 @@ def test_admins_are_counted_of_each_tenant_also_of_none(place: Place) -> None:
 def test_unpublished_chatbots_newest_change_first(place: Place) -> None:
     with busy(place, 6) as connection:
         drafts = [row for row in every_row(connection, "chatbots") if not row["is_published"]]
+        drafts.sort(key=lambda row: row["id"])  # of the same moment, as they were made in one transaction
         drafts.sort(key=lambda row: row["updated_at"], reverse=True)
         names = {"chatbot_id": "id", "chatbot_name": "name"}
         columns = ("tenant_id", "chatbot_id", "chatbot_name", "created_at", "updated_at")
