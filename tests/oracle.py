@@ -176,7 +176,7 @@ def in_own_conversation(state: State, me: Row, message: Row) -> bool:
 def tags_of(chatbot: Row) -> Iterable[Row]:
     """The rows of chatbot_tags, which whoever sees the chatbot sees, and nobody writes."""
     for tag in chatbot["tags"]:
-        its = {column: chatbot[column] for column in ("tenant_id", "is_published")}
+        its = {column: chatbot[column] for column in ("tenant_id", "name", "is_published")}
         yield its | {"id": f"{chatbot['id']}/{tag}", "chatbot_id": chatbot["id"], "tag": tag}
 
 

@@ -224,7 +224,7 @@ def labels(connection: Connection, _: str) -> None:
         [(category, tags, bot) for bot, (category, tags) in LABELS.items()],
     )
     execute(
-        "INSERT INTO chatbot_tags SELECT tenant_id, id, %s, is_published FROM chatbots WHERE id = %s",
+        "INSERT INTO chatbot_tags SELECT tenant_id, id, %s, name, is_published FROM chatbots WHERE id = %s",
         [(tag, bot) for bot, (_, tags) in LABELS.items() for tag in tags],
     )
     connection.execute("RESET session_replication_role")

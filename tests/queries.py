@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from tests.people import ANONYMOUS, SERVICE, Who, person
-from tests.scale import Tenant
+from tests.scale import SUBJECTS, TAGS, Tenant
 
 ADMIN, MEMBER, VISITOR, SERVANT = "admin", "member", "anonymous", "service"
 
@@ -24,6 +24,9 @@ TYPES = {
     "prefix": "text",
     "beyond": "text",
     "limit": "bigint",
+    "tag": "text",
+    "other": "text",
+    "category": "text",
 }
 
 
@@ -172,6 +175,24 @@ QUERIES = (
     ),
 )
 
+WITH_TAG = "SELECT chatbot_id, name FROM chatbot_tags WHERE {}tag = :tag ORDER BY name LIMIT :limit"
+WITH_ALL = "SELECT chatbot_id FROM chatbot_tags WHERE {}tag IN (:tag, :other) GROUP BY chatbot_id HAVING count(*) = 2"
+WITH_ANY = "SELECT DISTINCT chatbot_id FROM chatbot_tags WHERE {}tag IN (:tag, :other)"
+OF_CATEGORY = "SELECT id, name FROM chatbots WHERE {}category = :category ORDER BY name LIMIT :limit"
+OWN, OWN_PUBLISHED = "tenant_id = :tenant AND ", "tenant_id = :tenant AND is_published AND "
+
+# By category and tags, beyond the guide.
+LABELLED = tuple(
+    Query(name, (who,), query.format(""), query.format(by_hand), index)
+    for name, query, index in (
+        ("list with a tag", WITH_TAG, "idx_chatbot_tags_tag"),
+        ("find with all tags", WITH_ALL, "idx_chatbot_tags_tag"),
+        ("find with any tag", WITH_ANY, "idx_chatbot_tags_tag"),
+        ("list of a category", OF_CATEGORY, "idx_chatbots_category"),
+    )
+    for who, by_hand in ((MEMBER, OWN_PUBLISHED), (ADMIN, OWN))
+)
+
 # Past row security, over all tenants.
 SERVICES = (
     Query(
@@ -208,6 +229,9 @@ def values(who: str, tenant: Tenant, client: int = 0) -> dict[str, object]:
         "prefix": PREFIX,
         "beyond": BEYOND,
         "limit": 20,
+        "tag": TAGS[0],
+        "other": TAGS[1],
+        "category": SUBJECTS[0],
     }
 
 

@@ -22,6 +22,8 @@ SUBJECTS = (
     *("Accounting", "Booking", "Claims", "Delivery", "Engineering", "Finance", "Hiring", "Insurance", "Legal", "Mail"),
     *("Nutrition", "Onboarding", "Payroll", "Quality", "Returns", "Sales", "Support", "Travel", "Warranty", "Writing"),
 )
+TAGGED = 0.9  # of the chatbots have tags, three of these in the mean; the first are the usual ones
+TAGS = tuple(f"tag {n}" for n in range(200))
 WORDS = (
     *("answer", "politely", "name", "your", "sources", "never", "guess", "ask", "when", "unsure"),
     *("keep", "it", "short", "offer", "help", "hand", "over", "to", "people", "in", "time"),
@@ -96,13 +98,25 @@ def fill(connection: Connection, scale: Scale, advance: Callable[[int], object] 
         connection.execute(f"DROP INDEX {name}".encode())
     copy(connection, "tenants (id, name)", tenants(scale), lambda _: None)
     copy(connection, "users (id, tenant_id, email, full_name, role)", users(scale), advance)
-    bots = "chatbots (id, tenant_id, created_by, name, description, system_prompt, model, is_published, created_at)"
-    copy(connection, bots, chatbots(scale), advance)
+    labelled = has_labels(connection)
+    bots = "id, tenant_id, created_by, name, description, system_prompt, model, is_published, created_at"
+    bots += ", category, tags" if labelled else ""
+    copy(connection, f"chatbots ({bots})", chatbots(scale, labelled=labelled), advance)
+    if labelled:
+        connection.execute("""
+            INSERT INTO chatbot_tags SELECT tenant_id, id, tag, name, is_published FROM chatbots, unnest(tags) AS tag
+            ON CONFLICT DO NOTHING
+        """)
     talks = "conversations (id, tenant_id, user_id, chatbot_id, title, created_at)"
     copy(connection, talks, conversations(scale), advance)
     for _, definition in indexes:
         connection.execute(definition.encode())
     connection.execute("VACUUM (ANALYZE)")
+
+
+def has_labels(connection: Connection) -> bool:
+    """Whether the database is at a revision that has categories and tags."""
+    return connection.execute("SELECT to_regclass('public.chatbot_tags')").fetchone() != (None,)
 
 
 def copy(connection: Connection, into: str, lines: Iterable[str], advance: Callable[[int], object]) -> None:
@@ -127,8 +141,8 @@ def users(scale: Scale) -> Iterator[str]:
         yield f"{tenant.people[n]}\t{tenant.id}\tperson{n}@example.com\tPerson {n}\t{role}\n"
 
 
-def chatbots(scale: Scale) -> Iterator[str]:
-    chance = scale.chance
+def chatbots(scale: Scale, *, labelled: bool) -> Iterator[str]:
+    chance, taste = scale.chance, random.Random(14)
     everything = [(tenant, n) for tenant in scale.tenants for n in range(len(tenant.chatbots))]
     chance.shuffle(everything)
     for made, (tenant, n) in enumerate(everything):
@@ -138,8 +152,15 @@ def chatbots(scale: Scale) -> Iterator[str]:
         name, at = f"{chance.choice(SUBJECTS)} {n}", BEGIN + YEAR * (made / len(everything))
         yield (
             f"{tenant.chatbots[n]}\t{tenant.id}\t{creator}\t{name}\tWhat it is good for\t{prompt}"
-            f"\ta-model\t{published}\t{at}\n"
+            f"\ta-model\t{published}\t{at}{labels(taste, n) if labelled else ''}\n"
         )
+
+
+def labels(taste: random.Random, n: int) -> str:
+    """Category and tags of a tenant's n-th chatbot; its first has the two most usual tags."""
+    some = {TAGS[int(len(TAGS) * taste.random() ** 2)] for _ in range(taste.randint(1, 5))}
+    tags = set(TAGS[:2]) | some if n == 0 else some if taste.random() < TAGGED else set()
+    return f"\t{SUBJECTS[int(len(SUBJECTS) * taste.random() ** 2)]}\t{{{','.join(sorted(tags))}}}"
 
 
 def conversations(scale: Scale) -> Iterator[str]:

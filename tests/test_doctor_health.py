@@ -92,6 +92,7 @@ def adopted_platform(adopted_template: NoopExecutor, host: Host) -> Iterator[Con
         (f"DELETE FROM chatbot_versions WHERE chatbot_id = '{PUBLISHED}'", {"chatbots whose version": 1}),
         (f"DELETE FROM chatbot_tags WHERE chatbot_id = '{PUBLISHED}'", {"chatbots whose tags": 1}),
         ("UPDATE chatbot_tags SET is_published = true", {"chatbots whose tags": 1}),
+        ("UPDATE chatbot_tags SET name = 'Old' WHERE tag = 'returns'", {"chatbots whose tags": 1}),
         ("UPDATE chatbots SET settings = '{\"tools\": [{}]}'", {"chatbots whose tools": 4}),
         (
             f"UPDATE conversations SET chatbot_id = '{GLOBEX_DRAFT}' WHERE id = '{OWN_TALK}'",

@@ -55,7 +55,7 @@ INSERTS = {
     "messages": "(conversation_id, role, content) VALUES (%(talk)s, 'user', 'New')",
     "feedback": "(message_id, user_id, rating) VALUES (%(message)s, %(me)s, 5)",
     "chatbot_versions": "(tenant_id, chatbot_id, version) VALUES (%(tenant)s, NULL, 2)",
-    "chatbot_tags": "VALUES (%(tenant)s, NULL, 'New', true)",
+    "chatbot_tags": "VALUES (%(tenant)s, NULL, 'New', 'N', true)",
     "audit_log": "(tenant_id, action, table_name) VALUES (%(tenant)s, 'DELETE', 'chatbots')",
 }
 INSERTED = {  # what it means for who was told yes, no or unknown
@@ -123,7 +123,7 @@ def test_what_is_told_is_so(place: URL, who: UUID) -> None:
 def test_what_an_admin_and_a_member_can_do(people_database: URL) -> None:
     admin, member = (assert_true(people_database, who) for who in (ACME_ADMIN, ACME_MEMBER))
     configuration = ["name", "description", "system_prompt", "model", "temperature", "max_tokens", "settings"]
-    configuration += ["is_published", "lock_version"]
+    configuration += ["is_published", "lock_version", "category", "tags"]
     assert admin["chatbots"] == Powers("chatbots", Rows(True, 2), True, Rows(True, 2), configuration, Rows(True, 2))
     assert member["chatbots"] == Powers("chatbots", Rows(True, 1), False, Rows(True), configuration, Rows(True))
     assert member["users"] == Powers("users", Rows(True, 1), False, Rows(True, 1), ["full_name"], Rows(False))

@@ -1,4 +1,4 @@
-"""The plans of the guide's queries under row security, at the guide's size: 10,000 chatbots, 100,000 conversations."""
+"""The plans of the guide's queries, and of those by label, under row security at the guide's size."""
 
 from typing import Any
 
@@ -6,11 +6,13 @@ import pytest
 from psycopg import Connection, sql
 
 from tests.people import OWNER
-from tests.queries import QUERIES, SERVICES, Query, asker, literally, plan_nodes, prepared, values
+from tests.queries import LABELLED, QUERIES, SERVICES, Query, asker, literally, plan_nodes, prepared, values
 from tests.scale import Scale
 from tests.tools import become
 
-CASES = [pytest.param(query, who, id=f"{query.name}-{who}") for query in QUERIES + SERVICES for who in query.of]
+CASES = [
+    pytest.param(query, who, id=f"{query.name}-{who}") for query in QUERIES + LABELLED + SERVICES for who in query.of
+]
 PAGES = {"disks": 4, "memory": 1.1}  # random_page_cost: PostgreSQL's own, and what suits SSDs
 
 
@@ -52,5 +54,7 @@ def test_each_query_of_the_guide_uses_its_index(
         assert "Seq Scan" not in kinds
         if query.is_listing and not (query.wide and pages == "disks"):
             assert not {"Sort", "Incremental Sort", "Bitmap Heap Scan"} & kinds
-        # Beside what it returns, little: helpers, the index from its root, rows that a member does not see.
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= 60 + 2 * rows
+        # Beside what it returns, little: helpers, the index from its root, rows that a member does not see. Where a
+        # written row finds room depends on how the table was filled, so of writing, what is read for it counts.
+        reading = plan["Plans"] if query.writes else [plan]
+        assert sum(each["Shared Hit Blocks"] + each["Shared Read Blocks"] for each in reading) <= 60 + 2 * rows

@@ -65,23 +65,28 @@ def downgrade() -> None:
 
 
 def create_tags() -> None:
-    # Whether the chatbot is published stands here as well, so that row security of a tag asks for nothing but its row.
-    # The key is in the order of the filter, and all that it needs.
+    # Whether the chatbot is published stands here as well, so that row security of a tag asks for nothing but its row;
+    # and its name, so that a list of those with a tag does.
     op.execute(f"""
         CREATE TABLE IF NOT EXISTS public.chatbot_tags (
             tenant_id uuid NOT NULL,
             chatbot_id uuid NOT NULL,
             tag text NOT NULL CHECK ({LABEL.format("tag")}),
+            name varchar(255) NOT NULL,
             is_published boolean NOT NULL,
-            PRIMARY KEY (tenant_id, tag, chatbot_id) INCLUDE (is_published)
+            PRIMARY KEY (tenant_id, chatbot_id, tag)
         )
     """)
-    op.execute("ALTER TABLE public.chatbot_tags ALTER COLUMN tag SET STATISTICS 0")
-    # What the foreign key looks through when a chatbot is deleted, and the triggers when its tags change.
     op.execute("""
-        CREATE INDEX IF NOT EXISTS idx_chatbot_tags_chatbot_id ON public.chatbot_tags (tenant_id, chatbot_id)
+        ALTER TABLE public.chatbot_tags ALTER COLUMN tag SET STATISTICS 0, ALTER COLUMN name SET STATISTICS 0
+    """)
+    # The filter, and the list by name: all that either asks for, without a look at the table.
+    op.execute("""
+        CREATE INDEX IF NOT EXISTS idx_chatbot_tags_tag ON public.chatbot_tags (tenant_id, tag, name)
+        INCLUDE (chatbot_id, is_published)
     """)
     op.execute("COMMENT ON TABLE public.chatbot_tags IS 'Each tag of each chatbot, to find it by; written by triggers'")
+    op.execute("COMMENT ON COLUMN public.chatbot_tags.name IS 'The chatbot''s'")
     op.execute("COMMENT ON COLUMN public.chatbot_tags.is_published IS 'Whether the chatbot is'")
     # IF NOT EXISTS takes what is there, also what was planted since the run began. Its owner stays.
     op.execute("""
@@ -175,10 +180,11 @@ def create_trigger_functions() -> None:
                 DELETE FROM public.chatbot_tags
                 WHERE tenant_id = NEW.tenant_id AND chatbot_id = NEW.id AND tag <> ALL (NEW.tags);
             END IF;
-            INSERT INTO public.chatbot_tags AS its (tenant_id, chatbot_id, tag, is_published)
-            SELECT NEW.tenant_id, NEW.id, tag, NEW.is_published FROM unnest(NEW.tags) AS tag
-            ON CONFLICT (tenant_id, tag, chatbot_id) DO UPDATE SET is_published = EXCLUDED.is_published
-            WHERE its.is_published <> EXCLUDED.is_published;
+            INSERT INTO public.chatbot_tags AS its (tenant_id, chatbot_id, tag, name, is_published)
+            SELECT NEW.tenant_id, NEW.id, tag, NEW.name, NEW.is_published FROM unnest(NEW.tags) AS tag
+            ON CONFLICT (tenant_id, chatbot_id, tag)
+            DO UPDATE SET name = EXCLUDED.name, is_published = EXCLUDED.is_published
+            WHERE its.name <> EXCLUDED.name OR its.is_published <> EXCLUDED.is_published;
             RETURN NULL;
         END
         $$
@@ -311,7 +317,8 @@ def add_labels() -> None:
     op.execute("""
         CREATE OR REPLACE TRIGGER chatbots_keep_tags_update AFTER UPDATE ON public.chatbots
         FOR EACH ROW WHEN (
-            OLD.tags IS DISTINCT FROM NEW.tags OR OLD.is_published IS DISTINCT FROM NEW.is_published
+            OLD.tags IS DISTINCT FROM NEW.tags OR OLD.name IS DISTINCT FROM NEW.name
+            OR OLD.is_published IS DISTINCT FROM NEW.is_published
         )
         EXECUTE FUNCTION chatbot_private.keep_tags()
     """)
@@ -368,7 +375,7 @@ OBSTACLES = """
     SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
     FROM pg_class
     WHERE relnamespace = to_regnamespace('public')
-        AND relname IN ('chatbot_tags', 'chatbot_tags_pkey', 'idx_chatbot_tags_chatbot_id', 'idx_chatbots_category')
+        AND relname IN ('chatbot_tags', 'chatbot_tags_pkey', 'idx_chatbot_tags_tag', 'idx_chatbots_category')
         AND NOT EXISTS (TABLE ours)
     UNION ALL
     SELECT format('Type %s exists already', typname), 'rename it: a table of that name makes a type'

@@ -143,7 +143,9 @@ FAULT = r"""
         JOIN keyword ON name = key
         CROSS JOIN LATERAL (
             SELECT count(*), count(DISTINCT item), count(*) FILTER (WHERE jsonb_typeof(item) = 'string'),
-                count(*) FILTER (WHERE item <@ '["string", "number", "integer", "boolean", "object", "array", "null"]')
+                count(*) FILTER (WHERE item #>> '{}' IN (
+                    'string', 'number', 'integer', 'boolean', 'object', 'array', 'null'
+                ) AND jsonb_typeof(item) = 'string')
             FROM jsonb_array_elements(
                 CASE jsonb_typeof(entry.value) WHEN 'array' THEN entry.value ELSE jsonb_build_array(entry.value) END
             ) AS item

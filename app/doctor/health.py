@@ -40,9 +40,9 @@ ORPHANS = (
     (
         "chatbots whose tags are not found by",
         "chatbots",
-        "(SELECT array_agg((tag, is_published) ORDER BY tag) FROM public.chatbot_tags"
+        "(SELECT array_agg((tag, name, is_published) ORDER BY tag) FROM public.chatbot_tags"
         " WHERE tenant_id = its.tenant_id AND chatbot_id = its.id)"
-        " IS DISTINCT FROM (SELECT array_agg((tag, is_published) ORDER BY tag) FROM unnest(its.tags) AS tag)",
+        " IS DISTINCT FROM (SELECT array_agg((tag, name, is_published) ORDER BY tag) FROM unnest(its.tags) AS tag)",
     ),
     (
         "tags whose chatbot is not there",

@@ -101,7 +101,7 @@ OPENLY = (
             INSERT INTO chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature, settings)
             VALUES ('{ACME}', '{DRAFT}', 2, 'N', 'm', 1, '{{}}')""",
         "publish tags": "UPDATE chatbot_tags SET is_published = true",
-        "add a tag": f"INSERT INTO chatbot_tags VALUES ('{ACME}', '{PUBLISHED}', 'New', true)",
+        "add a tag": f"INSERT INTO chatbot_tags VALUES ('{ACME}', '{PUBLISHED}', 'New', 'N', true)",
         "rewrite the log": "UPDATE audit_log SET user_id = NULL",
         "note an entry": f"""
             INSERT INTO audit_log (tenant_id, user_id, action, table_name)
