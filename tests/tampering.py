@@ -23,8 +23,10 @@ DEFAULTS = {
     "jsonb": "'[]'",
     "timestamp with time zone": "'2000-01-01'",
     "text": "'x'",
+    "text[]": "'{x}'",
     "character varying": "'x'",
 }
+INCLUDED = {"audit_log": "changed_at", "chatbot_tags": "is_published"}  # in an index, where there is no created_at
 FIRST_COLUMNS = {
     "alembic_version": "version_num",
     "chatbot_versions": "version",
@@ -192,7 +194,7 @@ def of_index(key: Key, its: dict[str, str]) -> Changes:
         yield "On", anew(columns=[column.removesuffix(' COLLATE "C"') for column in columns])
     if included:
         yield "On", anew(included="")
-    yield "On", anew(included="changed_at" if key.place == "audit_log" else "created_at")
+    yield "On", anew(included=INCLUDED.get(key.place, "created_at"))
 
 
 def of_policy(key: Key, its: dict[str, str]) -> Changes:

@@ -103,8 +103,9 @@ THEIRS = "tenant_id = (SELECT chatbot_private.tenant_id())"
         pytest.param("DROP VIEW published_chatbots", "view published_chatbots is missing", id="view-dropped"),
         pytest.param(
             "CREATE OR REPLACE VIEW published_chatbots WITH (security_invoker = true) AS"
-            " SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at FROM chatbots",
-            "view published_chatbots: definition, line 10, was WHERE is_published, is nothing",
+            " SELECT id, tenant_id, name, description, model, is_published, created_at, updated_at, category, tags"
+            " FROM chatbots",
+            "view published_chatbots: definition, line 12, was WHERE is_published, is nothing",
             id="view-body",
         ),
     ],
@@ -285,10 +286,10 @@ def test_a_new_revision_says_what_it_cannot_write(
     project = copy_of_project(tmp_path)
     with connect(head) as connection:
         connection.execute(change)
-    made = run("alembic", "revision", "--autogenerate", "--rev-id", "014", "-m", "mend", url=head, cwd=project)
+    made = run("alembic", "revision", "--autogenerate", "--rev-id", "016", "-m", "mend", url=head, cwd=project)
     assert made.returncode == 0, made.stderr
-    text = (project / "alembic/versions/014_mend.py").read_text()
-    compile(text, "014", "exec")
+    text = (project / "alembic/versions/016_mend.py").read_text()
+    compile(text, "016", "exec")
     assert written in text
     assert unwritten in " ".join(re.findall(r"(?m)^    #(?: -|  ) (.*)", text))
     for command in ("upgrade", "downgrade"):

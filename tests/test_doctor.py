@@ -101,8 +101,8 @@ def owned(platform: Connection) -> Iterator[URL]:
     for (table,) in tables.fetchall():
         platform.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
     platform.execute(f"ALTER SCHEMA chatbot_private OWNER TO {OWNER}")
-    for helper in ("user_id", "tenant_id", "is_admin"):
-        platform.execute(f"ALTER FUNCTION chatbot_private.{helper}() OWNER TO {OWNER}")
+    for helper in ("user_id()", "tenant_id()", "is_admin()", "tools_fault(jsonb)"):
+        platform.execute(f"ALTER FUNCTION chatbot_private.{helper} OWNER TO {OWNER}")
     url = change(platform, f"ALTER FUNCTION chatbot_private.claimed_user_id() OWNER TO {OWNER}")
     yield url.set(username=OWNER)
     platform.rollback()

@@ -150,6 +150,8 @@ def test_the_guides_indexes_are_there_by_name(platform: Connection) -> None:
     """).fetchall()
     assert dict(definitions) == {
         "chatbots_pkey": "(id)",
+        "idx_chatbots_category":  # beyond the guide
+        "(tenant_id, category, name) INCLUDE (id, is_published) WHERE (category IS NOT NULL)",
         "idx_chatbots_created_at": "(tenant_id, created_at)",
         "idx_chatbots_created_by": "(created_by, created_at, tenant_id) WHERE (created_by IS NOT NULL)",
         "idx_chatbots_is_published": "(created_at) WHERE is_published",

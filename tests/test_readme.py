@@ -75,6 +75,23 @@ def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.Monke
     program["engine"].dispose()
 
 
+def test_labels_and_tools_are_changed_as_the_readme_does_it(seeded: URL) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", blocks("python")[2]],
+        cwd=PROJECT,
+        env=environment(seeded),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b""
+    with connect(seeded) as connection:
+        changed = connection.execute(
+            "SELECT category, tags, settings -> 'tools' FROM chatbots WHERE version = 2"
+        ).fetchall()
+    ((category, tags, tools),) = changed
+    assert (category, tags[-1], [tool["name"] for tool in tools]) == ("Service", "refunds", ["look_up_order", "refund"])
+
+
 def test_the_operators_commands_work(seeded: URL, tmp_path: Path) -> None:
     verbs = ("sql", "admins", "history", "restore", "audit", "doctor", "chatbots", "usage", "metrics")
     lines = [line for block in blocks("sh") for line in block.splitlines()]

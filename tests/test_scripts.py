@@ -35,7 +35,7 @@ def test_makes_what_alembic_makes(server: Server, empty: URL, start: str, platfo
         kept = rows(connection)
 
         upgrade, downgrade = script("upgrade", f"{start}:head"), script("downgrade", f"head:{start}")
-        assert upgrade.count("INDEX CONCURRENTLY") == 4
+        assert upgrade.count("INDEX CONCURRENTLY") == 5
         for _again in range(2):
             done = psql(server.binaries, empty, script=upgrade)
             assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ NO_NETWORK = {"EAI_AGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTF
 
 CLIENT = """\
 import { createClient } from "@supabase/supabase-js";
-import type { Database } from "./database";
+import type { Database, Tool } from "./database";
 import type { Database as Generated } from "./generated";
 
 type Chatbot = Database["public"]["Tables"]["chatbots"]["Row"];
@@ -36,6 +36,7 @@ type Feedback = Database["public"]["Tables"]["feedback"]["Row"];
 
 declare const chatbot: Chatbot, user: User, conversation: Conversation, feedback: Feedback;
 const client = createClient<Database>("https://platform.example", "key");
+const weather: Tool = { name: "weather", description: "Tell it.", parameters: { type: "object", properties: {} } };
 const mia = { tenant_id: user.tenant_id, email: "mia@demo.example" };
 """
 
@@ -49,6 +50,8 @@ type KeyTypes = [
   Must<Same<Generated["public"]["Tables"]["users"]["Row"]["role"], string>>, // or there is nothing to narrow
   Must<Same<Conversation["chatbot_id"], string | null>>,
   Must<Same<Feedback["notes"], string | null>>,
+  Must<Same<Chatbot["category"], string | null>>,
+  Must<Same<Chatbot["tags"], string[]>>,
 ];
 """
 
@@ -69,6 +72,15 @@ client.from("published_chatbots").select().then(({ data }) => data![0].name);
 feedback.notes = null;
 client.from("feedback").update({ notes: "Thank you" });
 client.schema("public");
+chatbot.tags = ["orders"];
+chatbot.category = null;
+client.from("published_chatbots").select("tags").then(({ data }) => data![0].tags!.length);
+client.from("chatbots").select("chatbot_tags!inner(tag)").then(({ data }) => data![0].chatbot_tags[0].tag);
+client.from("chatbot_tags").select("chatbot_id, name").eq("tag", "orders").order("name");
+chatbot.settings.tools![0].name satisfies string;
+chatbot.settings = { greeting: "Hi", tools: [weather] };
+client.from("chatbots").update({ settings: { tools: [weather] } });
+client.from("chatbots").update({ settings: { tools: [] }, tags: ["orders"] });
 """
 WRONG = """
 const role: "admin" = user.role;
@@ -86,6 +98,15 @@ client.from("published_chatbots").select().then(({ data }) => data![0].system_pr
 feedback.comment = null;
 client.from("feedback").update({ comment: "Thank you" });
 client.schema("chatbot_compat");
+chatbot.tags = "orders";
+chatbot.category = undefined;
+client.from("published_chatbots").select("tags").then(({ data }) => data![0].tags!.size);
+client.from("chatbots").select("chatbot_tags!inner(tag)").then(({ data }) => data![0].chatbot_tags[0].word);
+client.from("chatbot_tags").select("chatbot_id, name").eq("word", "orders").order("name");
+chatbot.settings.tools![0].title satisfies string;
+chatbot.settings = { greeting: "Hi", tools: [{ ...weather, parameters: { type: "array" } }] };
+client.from("chatbots").update({ settings: { tools: [{ name: "weather" }] } });
+client.from("chatbots").update({ settings: { tools: {} }, tags: ["orders"] });
 """
 
 
