@@ -192,9 +192,15 @@ class Server:
 
 
 @contextmanager
-def temporary_server(binaries: Path, **settings: str) -> Iterator[Server]:
-    """A server with nothing in it, gone at the end of the `with` block."""
-    parent = Path(tempfile.mkdtemp(dir="/tmp"))  # where its socket's path is short
+def temporary_server(binaries: Path, directory: str = "/tmp", **settings: str) -> Iterator[Server]:  # noqa: S108
+    """A server with nothing in it, gone at the end of the `with` block.
+
+    Args:
+        binaries: of PostgreSQL.
+        directory: for its data and its socket, whose path has to be short.
+        settings: of the server, beside those that make it quick and crash-prone.
+    """
+    parent = Path(tempfile.mkdtemp(dir=directory))
     parent.chmod(0o755)  # the server's user has to pass
     # Nothing of it needs to outlive a crash of the machine.
     defaults = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -19,7 +19,7 @@ from app.embedded import SUPERUSER, Server, installed_binaries, reachable_binari
 from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
 from tests.platforms import FREEDOM, ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
 from tests.scale import GUIDES, Scale, fill
-from tests.tools import PROJECT, Counted, alembic, attempt, connect, url_of
+from tests.tools import PROJECT, SCRATCH, Counted, alembic, attempt, connect, url_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,21 +48,21 @@ def binaries(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def server(binaries: Path) -> Iterator[Server]:
     """The server of the whole run."""
-    with temporary_server(binaries) as server:
+    with temporary_server(binaries, SCRATCH) as server:
         yield server
 
 
 @pytest.fixture
 def fresh_server(binaries: Path) -> Iterator[Server]:
     """A server without our roles, for a test of its own."""
-    with temporary_server(binaries) as server:
+    with temporary_server(binaries, SCRATCH) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def logging_server(binaries: Path) -> Iterator[URL]:
     """A database with people, on a server that writes its log in JSON."""
-    with temporary_server(binaries, logging_collector="on", log_destination="jsonlog") as server:
+    with temporary_server(binaries, SCRATCH, logging_collector="on", log_destination="jsonlog") as server:
         alembic(server.url(), "upgrade", "head")
         with connect(server.url()) as connection:
             connection.execute("CREATE DATABASE other")

@@ -30,7 +30,7 @@ INCLUDED = {"audit_log": "changed_at", "chatbot_tags": "is_published"}  # in an 
 FIRST_COLUMNS = {
     "alembic_version": "version_num",
     "chatbot_versions": "version",
-    "chatbot_tags": "tag",
+    "chatbot_tags": "chatbot_id",
 }  # of tables without an id
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 

@@ -338,8 +338,34 @@ REFUSED = {
         "CREATE FUNCTION popular_chatbots() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
         r"Function public.popular_chatbots\(\) exists already: rename or drop it",
     ),
+    "own-log": ("CREATE TABLE audit_log (id uuid)", "audit_log exists already"),
+    "own-trigger-of-the-log": (
+        "CREATE TRIGGER users_audit_update BEFORE UPDATE ON users FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "Trigger users_audit_update of users exists already",
+    ),
+    "own-versions": ("CREATE VIEW chatbot_versions AS SELECT 1 AS id", "chatbot_versions exists already"),
+    "own-version": (
+        "ALTER TABLE conversations ADD COLUMN chatbot_version text",
+        "conversations has a column chatbot_version of its own",
+    ),
+    "own-trigger-of-versions": (
+        "CREATE TRIGGER users_forget_author BEFORE UPDATE ON users FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "Trigger users_forget_author of public.users exists already",
+    ),
+    "own-restore": (
+        "CREATE FUNCTION restore_chatbot() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        r"Function public.restore_chatbot\(\) exists already",
+    ),
+    "own-tags": ("CREATE TABLE chatbot_tags (tag text)", "chatbot_tags exists already"),
+    "own-index-of-categories": ("CREATE TABLE idx_chatbots_category ()", "idx_chatbots_category exists already"),
     "own-private-schema": ("CREATE SCHEMA chatbot_private", "Schema chatbot_private exists already: rename it"),
     "own-compat-schema": ("CREATE SCHEMA chatbot_compat", "Schema chatbot_compat exists already: rename it"),
+}
+
+PLANTED = {  # on what a step before has made
+    "own-category": ("ALTER TABLE chatbots ADD COLUMN category text", "chatbots has a column category of its own"),
 }
 
 
@@ -390,12 +416,16 @@ def test_a_name_that_is_taken_in_an_empty_database_is_refused(empty: URL, taken:
         ("007", "own-role"),
         ("008", "own-chatbot-id"),
         ("009", "notes-beside-comment"),
+        ("011", "own-log"),
+        ("012", "own-versions"),
+        ("013", "own-tags"),
+        ("013", "own-category"),
     ],
 )
 def test_what_was_planted_between_two_steps_is_not_taken_over(empty: URL, revision: str, planted: str) -> None:
     """By whoever may create objects there; an old 'admin' of another column would be an admin of chatbots."""
     alembic(empty, "upgrade", revision)
-    change, reason = REFUSED[planted]
+    change, reason = (REFUSED | PLANTED)[planted]
     with connect(empty) as connection:
         connection.execute(change)
         before = catalog(connection)
@@ -468,6 +498,11 @@ def test_what_no_longer_fits_after_adoption_is_refused(empty: URL, revision: str
             "CREATE FUNCTION theirs() RETURNS bigint LANGUAGE sql RETURN (SELECT count(*) FROM tenant_admins())",
             r"function public.theirs\(\).*needs tenant_admins",
         ),
+        ("CREATE VIEW theirs AS SELECT tag FROM chatbot_tags", "view public.theirs.*needs chatbot_tags"),
+        ("CREATE VIEW theirs AS SELECT name FROM published_chatbots", "view public.theirs.*needs published_chatbots"),
+        ("CREATE VIEW theirs AS SELECT category FROM chatbots", "view public.theirs.*needs chatbots.category"),
+        ("CREATE VIEW theirs AS SELECT version FROM chatbot_versions", "view public.theirs.*needs chatbot_versions"),
+        ("CREATE VIEW theirs AS SELECT action FROM audit_log", "view public.theirs.*needs audit_log"),
         ("CREATE PUBLICATION theirs FOR TABLE users (id, role)", "publication.*needs users.role"),
         (
             "CREATE POLICY theirs ON conversations USING (chatbot_id IS NULL)",

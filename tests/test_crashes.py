@@ -31,7 +31,7 @@ from app.embedded import server_user, temporary_server
 from tests.conftest import Host
 from tests.people import ACME, populate
 from tests.platforms import SUPABASE, settle
-from tests.tools import PROJECT, REVISIONS, alembic, catalog, connect, rows, run
+from tests.tools import PROJECT, REVISIONS, SCRATCH, alembic, catalog, connect, rows, run
 
 STEPS = list(pairwise(["base", *REVISIONS]))
 SOME = 5  # of so many moments within a transaction, one is tried
@@ -231,7 +231,8 @@ def test_a_step_goes_on_after_a_crash_at_any_moment(
 def test_a_run_goes_on_after_the_server_was_stopped_at_random(binaries: Path) -> None:
     seed = random.randrange(2**32)
     draw = random.Random(seed)
-    with temporary_server(binaries, synchronous_commit="on") as server:  # what is committed has to outlive the stop
+    # What is committed has to outlive the stop.
+    with temporary_server(binaries, SCRATCH, synchronous_commit="on") as server:
         journeys = []
         for platform, start in (("fresh", "006"), ("adopted", "base")):
             with connect(server.url()) as admin:

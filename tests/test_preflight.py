@@ -6,7 +6,7 @@ from sqlalchemy import URL
 
 from app.migration.preflight import Preflight, preflight
 from app.migration.settings import configuration
-from tests.people import ACME, populate
+from tests.people import ACME, PUBLISHED, populate
 from tests.platforms import PLAIN, ROLES, SUPABASE, settle
 from tests.tools import NEWEST, REVISIONS, alembic, catalog, connect, database_url, run
 
@@ -267,6 +267,20 @@ def test_of_an_adopted_platform_downgrades_drop_no_row(adoptable: URL) -> None:
         "014: the category of 2 chatbots",
         "014: the tags of 3 chatbots",
     ]
+
+
+def test_warns_of_tools_of_another_shape(empty: URL) -> None:
+    alembic(empty, "upgrade", "014")
+    with connect(empty) as connection:
+        populate(connection, last="014")
+        assert not any("tools of another shape" in line for line in looked_at(empty).steps[-1].warnings)
+        connection.execute('UPDATE chatbots SET settings = \'{"tools": [{"type": "function"}]}\' WHERE is_published')
+        (warning,) = looked_at(empty).steps[-1].warnings
+        assert warning.startswith("2 chatbots have tools of another shape, which stay until their settings are saved")
+        assert warning.endswith(f"The first is {PUBLISHED}: settings.tools[0].type is not known here")
+        upgraded = run("alembic", "upgrade", "head", url=empty)
+        assert (upgraded.returncode, warning in upgraded.stderr) == (0, True)
+        connection.execute("UPDATE chatbots SET name = 'New'")
 
 
 def test_says_what_is_half_done(adoptable: URL) -> None:

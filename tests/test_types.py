@@ -17,7 +17,7 @@ from sqlalchemy import URL
 
 from app.embedded import temporary_server
 from tests.test_readme import blocks
-from tests.tools import alembic, connect, libpq_url
+from tests.tools import SCRATCH, alembic, connect, libpq_url
 
 PACKAGES = ("supabase@3", "typescript@5", "@supabase/supabase-js@2")
 OLDEST_NODE = 20  # that supabase-js runs on
@@ -169,7 +169,7 @@ def database_by_tcp(binaries: Path) -> Iterator[URL]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
-    with temporary_server(binaries, listen_addresses="127.0.0.1", port=str(port)) as server:
+    with temporary_server(binaries, SCRATCH, listen_addresses="127.0.0.1", port=str(port)) as server:
         url = server.url().set(host="127.0.0.1", port=port, query={"sslmode": "disable"})
         alembic(url, "upgrade", "head")
         yield url

@@ -7,7 +7,7 @@ from app.catalog.facts import Facts, Key
 TABLES = {"tenants", "users", "conversations", "messages", "feedback"}
 
 # The columns that revisions after 006 add. Their indexes, constraints and guards are ours as well.
-OURS = {("users", "role"), ("conversations", "chatbot_id")}
+OURS = {("users", "role"), ("conversations", "chatbot_id"), ("conversations", "chatbot_version")}
 
 # Columns of the platform whose type and NOT NULL row security and the keys of chatbots rest on.
 RELIED_ON = {
