@@ -196,11 +196,10 @@ def kill_alembic(databases: Databases, url: URL, command: tuple[str, str], momen
     databases.wait_until_gone("datname", url.database)
 
 
-@pytest.mark.parametrize("crash", [terminate_backend, kill_alembic])
 @pytest.mark.parametrize("command", ["upgrade", "downgrade"])
 @pytest.mark.parametrize(("before", "revision"), STEPS)
 def test_a_step_goes_on_after_a_crash_at_any_moment(
-    databases: Databases, before: str, revision: str, command: str, crash: Callable[..., None]
+    databases: Databases, before: str, revision: str, command: str
 ) -> None:
     start, target = (before, revision) if command == "upgrade" else (revision, before)
     undisturbed = databases.create("undisturbed", f"at_{start}")
@@ -213,8 +212,9 @@ def test_a_step_goes_on_after_a_crash_at_any_moment(
     beginning = state(url)
     proven: list[State] = []
     for moment, (what, decides) in enumerate(seen):
-        if not decides and (crash is kill_alembic or moment % SOME):
+        if not decides and moment % SOME:
             continue  # what a run leaves is what it left before; what it says is looked at now and then
+        crash = kill_alembic if decides and moment % 2 else terminate_backend
         crash(databases, url, (command, target), moment, is_last=moment == len(seen) - 1)
         reached = state(url)
         if reached not in proven:  # what a run does follows from the state that it finds

@@ -121,18 +121,20 @@ def test_each_file_makes_what_alembic_makes(server: Server, place: URL, run_file
     assert state(place, server.binaries) == by_alembic["base"]
     before = row_by_row(place)
 
+    def run_twice(name: str, revision: str) -> None:
+        assert f"This database is at revision {revision}." in run_file(place, name)
+        assert state(place, server.binaries) == by_alembic[revision]
+        assert f"This database is at revision {revision}." in run_file(place, name)
+        with connect(place) as connection:
+            assert catalog(connection) == by_alembic[revision][0]
+
     for revision, name in UPGRADES.items():
-        for _again in range(2):
-            assert f"This database is at revision {revision}." in run_file(place, name)
-            assert state(place, server.binaries) == by_alembic[revision]
+        run_twice(name, revision)
     kept = row_by_row(place)
     assert before.items() <= kept.items()
     assert run("alembic", "check", url=place).returncode == 0
     for revision, name in ROLLBACKS.items():
-        before_it = f"{int(revision) - 1:03}"
-        for _again in range(2):
-            assert f"This database is at revision {before_it}." in run_file(place, name)
-            assert state(place, server.binaries) == by_alembic[before_it]
+        run_twice(name, f"{int(revision) - 1:03}")
     assert row_by_row(place).items() <= kept.items()
     assert before.items() <= row_by_row(place).items()
     alembic(place, "upgrade", "head")
