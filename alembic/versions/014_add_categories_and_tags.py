@@ -317,8 +317,9 @@ def add_labels() -> None:
     op.execute("""
         CREATE OR REPLACE TRIGGER chatbots_keep_tags_update AFTER UPDATE ON public.chatbots
         FOR EACH ROW WHEN (
-            OLD.tags IS DISTINCT FROM NEW.tags OR OLD.name IS DISTINCT FROM NEW.name
-            OR OLD.is_published IS DISTINCT FROM NEW.is_published
+            OLD.tags IS DISTINCT FROM NEW.tags OR NEW.tags <> '{}' AND (
+                OLD.name IS DISTINCT FROM NEW.name OR OLD.is_published IS DISTINCT FROM NEW.is_published
+            )
         )
         EXECUTE FUNCTION chatbot_private.keep_tags()
     """)

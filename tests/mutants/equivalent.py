@@ -24,5 +24,8 @@ EQUIVALENT = {
     r"trigger (conversations_record_version_insert|conversations_record_version_update|users_audit_update):"
     r" (without WHEN|WHEN true for .*)": "where there is nothing to record, it records nothing",
     r"trigger conversations_record_version_insert: WHEN without .*": "the same: what stands there is true",
+    r"trigger chatbots_(keep_tags|normalise_labels)_(insert|update): (without WHEN|WHEN true for .*)": (
+        "where there is no tag, there is no row to keep; what is normalised stays as it is"
+    ),
     r"function require_table_owner\(\): true for contype = 'f'": "no constraint but a foreign key has an action",
 }
