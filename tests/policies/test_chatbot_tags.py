@@ -207,6 +207,18 @@ def test_rows_follow_a_chatbot_that_moves_or_goes(place: Place) -> None:
         assert rows(connection, NOBODY) == set()
 
 
+def test_rows_follow_what_a_trigger_writes(place: Place) -> None:
+    """Also where the statement names neither tags nor name."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("""
+            CREATE FUNCTION public.label() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN NEW.tags := '{warm}'; NEW.name := 'Warm'; RETURN NEW; END $$;
+            CREATE TRIGGER aa BEFORE UPDATE ON chatbots FOR EACH ROW EXECUTE FUNCTION public.label()
+        """)
+        do(connection, ADMIN, change("temperature = 2"))
+        assert rows(connection, DRAFT) == {(ACME, "warm", False)}
+
+
 def test_nobody_sees_a_tag_once_its_chatbot_is_unpublished(place: Place) -> None:
     ours = "SELECT FROM chatbot_tags WHERE tag = 'returns'"
     with connect(place.url) as connection, connection.transaction(force_rollback=True):
