@@ -64,6 +64,8 @@ def test_function_definitions_are_kept(place: Place, tools: Any) -> None:
         do(connection, ADMIN, save(tools))
         found = connection.execute("SELECT settings FROM chatbots WHERE id = %s", (DRAFT,)).fetchone()
         assert found == ({"greeting": "Hi", "tools": tools},)
+        settings = json.dumps({"tools": tools}).replace("'", "''")
+        assert connection.execute(CREATE.format(settings)).rowcount == 1
 
 
 HERE = "settings.tools"
