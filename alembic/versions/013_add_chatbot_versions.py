@@ -351,13 +351,15 @@ def keep_first_versions() -> None:
     # Some a transaction, so that an interrupted run goes on. First those that nobody is at: it waits for no row while
     # it holds others, so that it is in nobody's circle. Then those that it left out, each by itself. Whose version is
     # not 1 any more has got it from the trigger. Who made it is known where nobody changed it.
-    keep = """
-        WITH its AS MATERIALIZED (
-            SELECT * FROM public.chatbots
-            WHERE version = 1 AND NOT EXISTS (
+    lacking = """
+            version = 1 AND NOT EXISTS (
                 SELECT FROM public.chatbot_versions AS kept
                 WHERE kept.tenant_id = chatbots.tenant_id AND kept.chatbot_id = chatbots.id
-            ) AND {those}
+            )"""
+    keep = f"""
+        WITH its AS MATERIALIZED (
+            SELECT * FROM public.chatbots
+            WHERE {lacking} AND {{those}}
         )
         INSERT INTO public.chatbot_versions (tenant_id, chatbot_id, version, system_prompt, model, temperature,
             max_tokens, settings, created_by, created_at)
@@ -380,11 +382,7 @@ def keep_first_versions() -> None:
             END LOOP;
             LOOP
                 FOR missed IN
-                    SELECT id FROM public.chatbots
-                    WHERE version = 1 AND NOT EXISTS (
-                        SELECT FROM public.chatbot_versions AS kept
-                        WHERE kept.tenant_id = chatbots.tenant_id AND kept.chatbot_id = chatbots.id
-                    )
+                    SELECT id FROM public.chatbots WHERE {lacking}
                 LOOP
                     {keep.format(those="id = missed FOR NO KEY UPDATE")};
                     COMMIT;
