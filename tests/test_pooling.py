@@ -2,12 +2,16 @@
 
 import asyncio
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from uuid import UUID
 
+import psycopg
 import pytest
-from sqlalchemy import URL, Connection, create_engine, text
+from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
@@ -20,7 +24,9 @@ from tests.people import LOGIN_ROLES, NOBODY
 from tests.pooler import temporary_pooler
 from tests.tools import connect, database_url
 
-WORKERS, TRANSACTIONS, CONNECTIONS = 8, 2_000, 4
+WORKERS, CONNECTIONS = 8, 4
+TRANSACTIONS, IN_TASKS = 1_250, 250  # of a worker; asyncio takes several times as long for each
+PAUSE = 0.001  # seconds in which somebody else takes the connection, which a pool gives again to who asks at once
 TENANTS, PEOPLE = 10, 5  # each tenant's first is its admin
 
 CROWD = """
@@ -66,18 +72,18 @@ def expected(head: URL) -> Expected:
     return expected
 
 
-def errands(expected: Expected, seed: int) -> Iterator[tuple[UUID, str]]:
+def errands(expected: Expected, seed: int, transactions: int) -> Iterator[tuple[UUID, str]]:
     """Who comes, and how their transaction ends, so many times."""
     chance = random.Random(seed)
     people = list(expected)
-    for _ in range(TRANSACTIONS):
+    for _ in range(transactions):
         yield chance.choice(people), chance.choices(["commit", "rollback", "fail", "leave"], [6, 2, 1, 1])[0]
 
 
 def do_errands(open_target: Callable[[], Session | Connection], expected: Expected, seed: int) -> int:
     """Be one person after another; each tenth goes on after the end of their transaction."""
     done = 0
-    for person, end in errands(expected, seed):
+    for person, end in errands(expected, seed, TRANSACTIONS):
         with open_target() as target:
             act_as(target, person)
             assert target.execute(SEEN).one() == expected[person]
@@ -89,6 +95,7 @@ def do_errands(open_target: Callable[[], Session | Connection], expected: Expect
             if done % 10 == 0:
                 target.rollback()
                 assert target.execute(SEEN).one() == expected[person]
+        time.sleep(PAUSE)
         done += 1
     return done
 
@@ -101,28 +108,43 @@ def do_all(open_target: Callable[[], Session | Connection], expected: Expected) 
 
 def test_on_sqlalchemys_pool(head: URL, expected: Expected) -> None:
     engine = create_engine(head.set(username="application"), pool_size=CONNECTIONS, max_overflow=0)
-    do_all(engine.connect, expected)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT current_user, current_setting('request.jwt.claims', true)")).one() in (
-            ("application", ""),
-            ("application", None),
-        )
-    engine.dispose()
+    users: dict[int, set[int]] = {}  # threads, by the connection that they had
+
+    @event.listens_for(engine, "checkout")
+    def note(connection: psycopg.Connection, *_: object) -> None:
+        users.setdefault(connection.info.backend_pid, set()).add(threading.get_ident())
+
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        do_all(engine.connect, expected)
+        assert len(users) == CONNECTIONS
+        assert all(len(threads) == WORKERS for threads in users.values())
+        with engine.connect() as connection:
+            assert connection.execute(
+                text("SELECT current_user, current_setting('request.jwt.claims', true)")
+            ).one() in (
+                ("application", ""),
+                ("application", None),
+            )
 
 
 def test_through_pgbouncer(server: Server, head: URL, expected: Expected) -> None:
-    with temporary_pooler(server, head, user="application", connections=CONNECTIONS) as pooler, database_url(pooler):
+    with (
+        temporary_pooler(server, head, user="application", connections=CONNECTIONS) as pooler,
+        database_url(pooler),
+        ExitStack() as stack,
+    ):
         engine = database.create_engine(pool_size=WORKERS)
+        stack.callback(engine.dispose)
         do_all(lambda: Session(engine), expected)
         with connect(head) as connection:
             used = connection.execute("SELECT FROM pg_stat_activity WHERE usename = 'application'").rowcount
             assert used == CONNECTIONS
-        engine.dispose()
 
 
 async def do_errands_in_a_task(engine: AsyncEngine, expected: Expected, seed: int) -> int:
     done = 0
-    for person, end in errands(expected, seed):
+    for person, end in errands(expected, seed, IN_TASKS):
         async with AsyncSession(engine) as session:
             act_as(session, person)
             assert (await session.execute(SEEN)).one() == expected[person]
@@ -131,6 +153,7 @@ async def do_errands_in_a_task(engine: AsyncEngine, expected: Expected, seed: in
                     await session.execute(FAIL)
             elif end != "leave":
                 await getattr(session, end)()
+        await asyncio.sleep(PAUSE)
         done += 1
     return done
 
@@ -138,13 +161,12 @@ async def do_errands_in_a_task(engine: AsyncEngine, expected: Expected, seed: in
 def test_with_asyncio(head: URL, expected: Expected) -> None:
     async def do_all_in_tasks() -> list[int]:
         engine = database.create_async_engine(pool_size=CONNECTIONS, max_overflow=0)
-        tasks = [do_errands_in_a_task(engine, expected, seed) for seed in range(WORKERS)]
-        done = await asyncio.gather(*tasks)
-        await engine.dispose()
-        return done
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(engine.dispose)
+            return await asyncio.gather(*(do_errands_in_a_task(engine, expected, seed) for seed in range(WORKERS)))
 
     with database_url(head.set(username="application")):
-        assert asyncio.run(do_all_in_tasks()) == [TRANSACTIONS] * WORKERS
+        assert asyncio.run(do_all_in_tasks()) == [IN_TASKS] * WORKERS
 
 
 def test_a_pooler_that_knows_no_prepared_statements_mixes_none_up(server: Server, head: URL) -> None:
