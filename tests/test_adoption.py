@@ -460,7 +460,7 @@ def test_beside_another_projects_alembic(server: Server, empty: URL, tmp_path: P
         connection.execute("INSERT INTO alembic_version VALUES ('ae1027a6acf')")
         before = everything(server, empty)
         for command in (("upgrade", "head"), ("check",), ("downgrade", "base")):
-            done = run("alembic", "-c", ini, *command, url=empty)
+            done = run("alembic", "-c", str(ini), *command, url=empty)
             assert done.returncode == 0, done.stderr
         assert everything(server, empty) == before
         assert connection.execute("TABLE alembic_version").fetchall() == [("ae1027a6acf",)]

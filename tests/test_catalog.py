@@ -7,7 +7,7 @@ from sqlalchemy import URL
 
 from app.catalog.document import DOCUMENT, parse, render
 from app.catalog.facts import Facts, Key, read
-from tests.tools import PROJECT, copy_of_project, run, sqlalchemy_connection, url_of
+from tests.tools import PROJECT, copy_of_project, run_anew, sqlalchemy_connection, url_of
 
 
 def document_of(url: URL) -> str:
@@ -59,10 +59,10 @@ def test_the_verb_writes_it(head: URL, tmp_path: Path) -> None:
     project = copy_of_project(tmp_path)
     copy = project / DOCUMENT.relative_to(PROJECT)
     copy.unlink()
-    checked = run("alembic", "check", url=head, cwd=project)
+    checked = run_anew("alembic", "check", url=head, cwd=project)
     assert checked.returncode != 0
     assert checked.stderr.endswith(f"Error: There is no {copy}: `python -m app document` writes it anew.\n")
-    written = run("app", "document", cwd=project)
+    written = run_anew("app", "document", cwd=project)
     assert (written.returncode, written.stdout) == (0, f"Wrote {copy}\n"), written.stderr
     assert copy.read_text() == DOCUMENT.read_text()
-    assert run("alembic", "check", url=head, cwd=project).returncode == 0
+    assert run_anew("alembic", "check", url=head, cwd=project).returncode == 0

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 
 from app.embedded import Server
 from tests.conftest import Host
-from tests.tools import alembic, connect, copy_of_project, libpq_url, run
+from tests.tools import alembic, connect, copy_of_project, libpq_url, run, run_anew
 
 
 def test_is_clean_at_head(head: URL) -> None:
@@ -286,12 +286,12 @@ def test_a_new_revision_says_what_it_cannot_write(
     project = copy_of_project(tmp_path)
     with connect(head) as connection:
         connection.execute(change)
-    made = run("alembic", "revision", "--autogenerate", "--rev-id", "016", "-m", "mend", url=head, cwd=project)
+    made = run_anew("alembic", "revision", "--autogenerate", "--rev-id", "016", "-m", "mend", url=head, cwd=project)
     assert made.returncode == 0, made.stderr
     text = (project / "alembic/versions/016_mend.py").read_text()
     compile(text, "016", "exec")
     assert written in text
     assert unwritten in " ".join(re.findall(r"(?m)^    #(?: -|  ) (.*)", text))
     for command in ("upgrade", "downgrade"):
-        done = run("alembic", command, "+1" if command == "upgrade" else "-1", url=head, cwd=project)
+        done = run_anew("alembic", command, "+1" if command == "upgrade" else "-1", url=head, cwd=project)
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import URL
 
 from tests.people import LOGIN_ROLES, NOBODY
-from tests.tools import PROJECT, REVISIONS, connect, database_url, environment, run
+from tests.tools import PROJECT, REVISIONS, connect, database_url, environment, run, run_anew
 
 README = (PROJECT / "README.md").read_text()
 
@@ -100,7 +100,7 @@ def test_the_operators_commands_work(seeded: URL, tmp_path: Path) -> None:
     ]
     assert {words[3] for words in typed} == {*verbs}
     for _python, _m, *words in typed:
-        done = run(*words, url=seeded, cwd=tmp_path)
+        done = run_anew(*words, url=seeded, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "migrations").iterdir())) == 2 * len(REVISIONS) + 2
 

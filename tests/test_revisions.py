@@ -20,6 +20,7 @@ from tests.tools import (
     dump,
     rows,
     run,
+    run_anew,
     url_of,
 )
 
@@ -228,7 +229,7 @@ def test_a_new_revision_asks_for_locks_and_downgrade(head: URL, tmp_path: Path, 
     with connect(head) as connection:
         connection.execute("ALTER TABLE messages DROP COLUMN content")
     command = ["alembic", "revision", "--rev-id", "014", "-m", "add content", *["--autogenerate"][: int(autogenerate)]]
-    made = run(*command, url=head, cwd=project)
+    made = run_anew(*command, url=head, cwd=project)
     assert made.returncode == 0, made.stderr
     text = (project / "alembic/versions/014_add_content.py").read_text()
     compile(text, "014", "exec")

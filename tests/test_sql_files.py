@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,7 @@ from app.migration.settings import configuration
 from tests.people import populate
 from tests.platforms import PLAIN, ROLES, SUPABASE, SUPABASE_OWNER, SUPABASE_PROJECT, settle
 from tests.test_seed import GUIDES_SIX
-from tests.tools import NEWEST, alembic, catalog, connect, copy_of_project, dump, psql, rows, run
+from tests.tools import NEWEST, alembic, catalog, connect, copy_of_project, dump, psql, rows, run, run_anew
 
 UPGRADES = {
     "006": "006_platform_baseline",
@@ -48,8 +49,8 @@ SETTINGS = r"SELECT name, setting FROM pg_settings WHERE name !~ '\.' ORDER BY n
 Run = Callable[[URL, str], str]  # runs a file; what it said, errors included
 
 
-@pytest.fixture(params=["psql", "editor"])
-def run_file(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Run:
+@pytest.fixture
+def ways(server: Server, tmp_path: Path) -> dict[str, Run]:
     def by_psql(url: URL, name: str) -> str:
         path = tmp_path / f"{name}.sql"
         path.write_text(FILES[name])
@@ -70,8 +71,12 @@ def run_file(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> 
                 said.append(f"ERROR:  {error}")
         return "\n".join(said)
 
-    by: dict[str, Run] = {"psql": by_psql, "editor": by_editor}
-    return by[request.param]
+    return {"psql": by_psql, "editor": by_editor}
+
+
+@pytest.fixture(params=["psql", "editor"])
+def run_file(request: pytest.FixtureRequest, ways: dict[str, Run]) -> Run:
+    return ways[request.param]
 
 
 @pytest.fixture(params=["fresh", "plain, adopted", "Supabase", "Supabase, adopted"])
@@ -111,7 +116,7 @@ def test_the_files_are_the_guides() -> None:
         assert "INDEX CONCURRENTLY" not in text
 
 
-def test_each_file_makes_what_alembic_makes(server: Server, place: URL, run_file: Run) -> None:
+def test_each_file_makes_what_alembic_makes(server: Server, place: URL, ways: dict[str, Run]) -> None:
     """Up and down again a file at a time, each of them twice; Alembic takes over."""
     by_alembic = {"base": state(place, server.binaries)}
     for revision in UPGRADES:
@@ -119,27 +124,28 @@ def test_each_file_makes_what_alembic_makes(server: Server, place: URL, run_file
         by_alembic[revision] = state(place, server.binaries)
     alembic(place, "downgrade", "base")
     assert state(place, server.binaries) == by_alembic["base"]
-    before = row_by_row(place)
 
-    def run_twice(name: str, revision: str) -> None:
-        assert f"This database is at revision {revision}." in run_file(place, name)
-        assert state(place, server.binaries) == by_alembic[revision]
-        assert f"This database is at revision {revision}." in run_file(place, name)
+    def run_twice(way: str, name: str, revision: str) -> None:
+        assert f"This database is at revision {revision}." in ways[way](place, name)
+        assert state(place, server.binaries) == by_alembic[revision], way
+        assert f"This database is at revision {revision}." in ways[way](place, name)
         with connect(place) as connection:
-            assert catalog(connection) == by_alembic[revision][0]
+            assert catalog(connection) == by_alembic[revision][0], way
 
-    for revision, name in UPGRADES.items():
-        run_twice(name, revision)
-    kept = row_by_row(place)
-    assert before.items() <= kept.items()
-    assert run("alembic", "check", url=place).returncode == 0
-    for revision, name in ROLLBACKS.items():
-        run_twice(name, f"{int(revision) - 1:03}")
-    assert row_by_row(place).items() <= kept.items()
-    assert before.items() <= row_by_row(place).items()
-    alembic(place, "upgrade", "head")
-    alembic(place, "downgrade", "base")
-    assert state(place, server.binaries) == by_alembic["base"]
+    before = row_by_row(place)
+    for way in ways:
+        for revision, name in UPGRADES.items():
+            run_twice(way, name, revision)
+        kept = row_by_row(place)
+        assert before.items() <= kept.items()
+        alembic(place, "check")
+        for revision, name in ROLLBACKS.items():
+            run_twice(way, name, f"{int(revision) - 1:03}")
+        assert row_by_row(place).items() <= kept.items()
+        assert before.items() <= row_by_row(place).items()
+        alembic(place, "upgrade", "head")
+        alembic(place, "downgrade", "base")
+        assert state(place, server.binaries) == by_alembic["base"]
 
 
 @pytest.mark.parametrize("start", ["base", "006", "008", NEWEST])
@@ -169,13 +175,14 @@ def test_all_at_once_from_wherever_it_is(server: Server, empty: URL, head: URL, 
     ],
 )
 def test_out_of_order_it_says_what_comes_first(
-    server: Server, empty: URL, run_file: Run, start: str, name: str, first: str
+    request: pytest.FixtureRequest, server: Server, run_file: Run, start: str, name: str, first: str
 ) -> None:
-    if start != "base":
-        alembic(empty, "upgrade", start)
-    before = state(empty, server.binaries)
-    assert f"This database is at {start}: run {first}.sql first. Nothing was changed." in run_file(empty, name)
-    assert state(empty, server.binaries) == before
+    url = request.getfixturevalue("head" if start == NEWEST else "empty")
+    if start not in {"base", NEWEST}:
+        alembic(url, "upgrade", start)
+    before = state(url, server.binaries)
+    assert f"This database is at {start}: run {first}.sql first. Nothing was changed." in run_file(url, name)
+    assert state(url, server.binaries) == before
 
 
 @pytest.mark.parametrize("name", [*ROLLBACKS.values(), ROLL_BACK])
@@ -269,28 +276,30 @@ def samples(url: URL) -> list[tuple[object, ...]]:
             *connection.execute("SELECT id, tenant_id, email, full_name, is_active, role FROM users ORDER BY id"),
             *connection.execute("""
                 SELECT id, tenant_id, created_by, name, description, system_prompt, model, temperature, max_tokens,
-                    settings, is_published FROM chatbots ORDER BY id
+                    settings, is_published, category, tags FROM chatbots ORDER BY id
             """),
         ]
 
 
-def test_seeds_what_the_verb_seeds(place: URL, run_file: Run) -> None:
+def test_seeds_what_the_verb_seeds(place: URL, ways: dict[str, Run]) -> None:
+    def seed_by_the_verb() -> None:
+        assert run("app", "seed", url=place).returncode == 0
+
     alembic(place, "upgrade", "head")
-    run_file(place, SEED)
-    seeded = samples(place)
-    run_file(place, SEED)
-    assert run("app", "seed", url=place).returncode == 0
-    assert samples(place) == seeded
-    with connect(place) as connection:
-        six = connection.execute("SELECT name, is_published FROM chatbots").fetchall()
-        assert dict(six) == GUIDES_SIX
-        connection.execute("""
-            DELETE FROM chatbots;
-            DELETE FROM users WHERE email LIKE '%@demo.example';
-            DELETE FROM tenants WHERE name = 'Demo'
-        """)
-    assert run("app", "seed", url=place).returncode == 0
-    assert samples(place) == seeded
+    seeds: list[Callable[[], object]] = [seed_by_the_verb, *(partial(way, place, SEED) for way in ways.values())]
+    seeded = []
+    for seed in seeds:
+        for _again in range(2):
+            seed()
+            seeded.append(samples(place))
+        with connect(place) as connection:
+            assert dict(connection.execute("SELECT name, is_published FROM chatbots")) == GUIDES_SIX
+            connection.execute("""
+                DELETE FROM chatbots;
+                DELETE FROM users WHERE email LIKE '%@demo.example';
+                DELETE FROM tenants WHERE name = 'Demo'
+            """)
+    assert all(each == seeded[0] for each in seeded)
 
 
 def test_overwrites_nothing_unasked(tmp_path: Path) -> None:
@@ -359,7 +368,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TABLE public.things")
 ''')
-    said = run("app", "sql", str(tmp_path / "out"), cwd=project)
+    said = run_anew("app", "sql", str(tmp_path / "out"), cwd=project)
     assert said.returncode == 0, said.stderr
     made = {path.stem: path.read_text() for path in (tmp_path / "out").iterdir()}
     assert set(made) - set(FILES) == {"016_add_things", "rollback_016_add_things"}

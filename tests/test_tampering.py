@@ -1,6 +1,6 @@
 """`alembic check` misses nothing: each fact that the document states, changed, is a finding that names its thing."""
 
-import re
+import functools
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +8,7 @@ from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
+from app.catalog import comparison
 from app.catalog.comparison import compare
 from app.catalog.document import documented
 from app.catalog.facts import Difference, Key
@@ -24,7 +25,7 @@ def part_of(tampering: Tampering) -> str:
     return key.kind if not key.place or key.kind == "function" else key.place
 
 
-TOGETHER = 8  # changes that are made before it is looked what is found
+TOGETHER = 16  # changes that are made before it is looked what is found
 PARTS = list(dict.fromkeys(map(part_of, EVERY)))
 
 # Of an adopted platform's tables and the view that has their columns, these and nothing else are ours, or relied on.
@@ -70,6 +71,12 @@ def is_judged_when_adopted(tampering: Tampering) -> bool:
     ) not in THEIRS_TO_DECIDE
 
 
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is documented is the same, however often it is asked for."""
+    monkeypatch.setattr(comparison, "documented", functools.cache(documented))
+
+
 @pytest.fixture
 def fresh(head: URL) -> Iterator[Connection]:
     with sqlalchemy_connection(head) as connection:
@@ -97,33 +104,42 @@ def test_each_change_of_what_is_ours_is_found_on_an_adopted_platform(adopted: Co
     assert unnoticed(adopted, its) == []
 
 
-def unnoticed(connection: Connection, changes: list[Tampering]) -> list[tuple[Tampering, list[str]]]:
-    """The changes after which no finding is of that fact of that thing, and names it; and what was found instead."""
-    suspects = []
-    for some in at_once(changes):
-        try:
-            found = differences_after(connection, some)
-        except DBAPIError:  # which one of them brings about, or two together
-            suspects += some
-        else:
-            suspects += [each for each in some if not is_told(each, found)]
-    alone = [(each, differences_after(connection, [each])) for each in suspects]
-    return [(each, [every.text for every in found]) for each, found in alone if not is_told(each, found)]
+Unnoticed = list[tuple[Tampering, list[str]]]  # changes, and what was found instead of them
+
+
+def unnoticed(connection: Connection, changes: list[Tampering]) -> Unnoticed:
+    """The changes after which no finding is of that fact of that thing, and names it."""
+    return [each for some in at_once(changes) for each in missed(connection, some)]
 
 
 def at_once(changes: list[Tampering]) -> Iterator[list[Tampering]]:
-    """The changes, some together: each of another thing, and none that takes others along."""
-    waiting = list(changes)
+    """The changes, some together: each of another thing, those that take others along last."""
+    waiting = sorted(changes, key=lambda change: "CASCADE" in change.statement)
     while waiting:
         some: dict[Key, Tampering] = {}
         for each in waiting:
-            alone = re.search(r"\bCASCADE\s*(;|$)", each.statement) is not None
-            if each.key not in some and len(some) < TOGETHER and not (alone and some):
-                some[each.key] = each
-                if alone:
-                    break
+            if len(some) < TOGETHER:
+                some.setdefault(each.key, each)
         yield list(some.values())
         waiting = [each for each in waiting if each not in some.values()]
+
+
+def missed(connection: Connection, changes: list[Tampering]) -> Unnoticed:
+    """Those of changes made together which are not found by themselves either."""
+    try:
+        found = differences_after(connection, changes)
+    except DBAPIError:  # one of them is not possible beside the others
+        if len(changes) == 1:
+            raise
+        suspects = changes
+    else:
+        suspects = [each for each in changes if not is_told(each, found)]
+        if suspects and len(changes) == 1:
+            return [(changes[0], [each.text for each in found])]
+    if len(suspects) < len(changes):
+        return missed(connection, suspects) if suspects else []
+    half = len(suspects) // 2
+    return missed(connection, suspects[:half]) + missed(connection, suspects[half:])
 
 
 def differences_after(connection: Connection, changes: list[Tampering]) -> list[Difference]:

@@ -27,7 +27,7 @@ from tests.people import (
     populate,
 )
 from tests.platforms import PLAIN, ROLES
-from tests.tools import alembic, connect, run, url_of
+from tests.tools import alembic, connect, run, run_anew, url_of
 
 FUNCTIONS = {
     "chatbot_usage": (models.chatbot_usage, functions.CHATBOT_USAGE),
@@ -178,6 +178,6 @@ def test_what_a_terminal_cannot_show_is_spelled_out(platform: Connection, monkey
     platform.commit()
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     for arguments, shown in ((["usage"], "\\u2603"), (["usage", "--csv"], "\\u2603")):
-        told = run("app", *arguments, url=url_of(platform))
+        told = run_anew("app", *arguments, url=url_of(platform))
         assert (told.returncode, shown in told.stdout) == (0, True), told.stderr
-    assert run("app", "metrics", "usage", url=url_of(platform)).returncode == 0
+    assert run_anew("app", "metrics", "usage", url=url_of(platform)).returncode == 0
