@@ -42,9 +42,10 @@ def downgrade() -> None:
 
 
 def create_functions() -> None:
+    # Its estimate is high: where there is a JIT compiler, each save would wait a second for it.
     op.execute(f"""
         CREATE OR REPLACE FUNCTION chatbot_private.tools_fault(tools jsonb) RETURNS text
-        LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+        LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off
         AS $$
         BEGIN
             RETURN ({fault_of("tools_fault.tools")});
