@@ -22,6 +22,7 @@ SESSION_SETTINGS = {
     "standard_conforming_strings": "on",  # what a backslash in the revisions means
     "quote_all_identifiers": "off",  # how PostgreSQL writes what autogenerate reads
     "row_security": "on",  # an auditor, too, sees the version table through a policy
+    "jit": "off",  # compiling what looks for obstacles takes a second, running it a millisecond
     "application_name": "alembic",  # whom others see waiting, or wait for
 }
 # Those that would end a run half-way; which of them a server knows depends on its version.
