@@ -287,7 +287,7 @@ def test_a_chatbot_that_is_changed_before_its_turn_keeps_what_it_was(before_vers
 
 def test_the_step_goes_on_beside_those_who_change_create_and_delete_chatbots(before_versions: URL) -> None:
     """Nobody of them fails, and afterwards each chatbot that is left has all its versions."""
-    over = threading.Event()
+    begun, over = threading.Barrier(3), threading.Event()
 
     def serve(seed: int) -> int:
         count = 0
@@ -305,15 +305,18 @@ def test_the_step_goes_on_beside_those_who_change_create_and_delete_chatbots(bef
                         (bot, ACME),
                     )
                 count += 1
+                if count == 1:
+                    begun.wait(timeout=60)
         return count
 
     with ThreadPoolExecutor(2) as pool:
         loads = [pool.submit(serve, seed) for seed in range(2)]
+        begun.wait(timeout=60)
         upgraded = run("alembic", "upgrade", "head", url=before_versions)
         over.set()
         counts = [load.result(timeout=60) for load in loads]
     assert upgraded.returncode == 0, upgraded.stderr
-    assert all(counts)
+    assert min(counts) > 1
     with connect(before_versions) as connection:
         assert consistent(connection)
     assert run("alembic", "check", url=before_versions).returncode == 0
