@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 from sqlalchemy import URL
 
 from app.embedded import Server, server_user
-from tests.tools import connect
+from tests.tools import connect, go_without
 
 SETTINGS = """\
 [databases]
@@ -43,7 +42,7 @@ def temporary_pooler(server: Server, database: URL, user: str, connections: int)
     """A database of the server's through PgBouncer, which logs in as `user` on so many server connections."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/opt/homebrew/bin")
     if program is None:
-        pytest.skip("PgBouncer is not installed; .ci/run installs it")
+        go_without("PgBouncer is not installed; .ci/run installs it")
     home = Path(tempfile.mkdtemp(dir="/tmp"))
     shutil.chown(home, server_user().pw_uid)
     settings = home / "pgbouncer.ini"

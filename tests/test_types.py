@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
 
 import pytest
 from sqlalchemy import URL
 
 from app.embedded import temporary_server
 from tests.test_readme import blocks
-from tests.tools import SCRATCH, alembic, connect, libpq_url
+from tests.tools import SCRATCH, alembic, connect, go_without, libpq_url
 
 PACKAGES = ("supabase@3", "typescript@5", "@supabase/supabase-js@2")
 OLDEST_NODE = 20  # that supabase-js runs on
@@ -108,13 +107,6 @@ chatbot.settings = { greeting: "Hi", tools: [{ ...weather, parameters: { type: "
 client.from("chatbots").update({ settings: { tools: [{ name: "weather" }] } });
 client.from("chatbots").update({ settings: { tools: {} }, tags: ["orders"] });
 """
-
-
-def go_without(reason: str) -> NoReturn:
-    """Skip on a bare machine; on CI, where nothing may be missing, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def run(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

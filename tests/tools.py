@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import psycopg
+import pytest
 import sqlalchemy
 from alembic.config import main as alembic_main
 from psycopg import ClientCursor, Connection, errors, sql
@@ -91,6 +92,13 @@ def become_command(command: tuple[str, ...], environment: dict[str, str], out: s
         os.dup2(os.open(path, os.O_RDWR), number)
     sys.argv = [*command]
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+def go_without(reason: str) -> NoReturn:
+    """Skip on a bare machine; on CI, where nothing may be missing, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def copy_of_project(directory: Path) -> Path:
