@@ -24,8 +24,19 @@ EQUIVALENT = {
     r"trigger (conversations_record_version_insert|conversations_record_version_update|users_audit_update):"
     r" (without WHEN|WHEN true for .*)": "where there is nothing to record, it records nothing",
     r"trigger conversations_record_version_insert: WHEN without .*": "the same: what stands there is true",
+    r"function record_version\(\): (true for TG_OP = 'UPDATE'|false for NEW\.chatbot_id IS NULL)": (
+        "an INSERT has no old chatbot, which is what no chatbot equals; and no chatbot has no version"
+    ),
+    r"function (record_version|forget_author|keep_tags|public\.restore_chatbot)\(\):"
+    r" true for (old\.)?tenant_id = (NEW|its)\.tenant_id": "a chatbot's id is that of no other tenant's",
+    r"function keep_version\(\): true for (TG_OP = 'UPDATE'|OLD\.version = 1)": (
+        "an INSERT has no old version, and a first version that is there is left as it is"
+    ),
     r"trigger chatbots_(keep_tags|normalise_labels)_(insert|update): (without WHEN|WHEN true for .*)": (
         "where there is no tag, there is no row to keep; what is normalised stays as it is"
+    ),
+    r"function keep_tags\(\): true for (TG_OP = 'UPDATE'|tag <> ALL \(NEW\.tags\)|its\.\w+ <> EXCLUDED\.\w+)": (
+        "rows are written again as they were; a chatbot that is created has none to delete"
     ),
     r"function require_table_owner\(\): true for contype = 'f'": "no constraint but a foreign key has an action",
 }

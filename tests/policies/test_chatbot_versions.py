@@ -269,12 +269,38 @@ def test_a_demoted_admin_reads_and_restores_nothing(place: Place) -> None:
 def test_versions_go_with_their_chatbot_and_their_author_is_forgotten(place: Place) -> None:
     with connect(place.url) as connection, connection.transaction(force_rollback=True):
         do(connection, ADMIN, change("temperature = 1"))
+        do(connection, Who("service_role", MEMBER.claims), change("temperature = 0"))
         connection.execute("DELETE FROM feedback")
         connection.execute("DELETE FROM users WHERE id = %s", (ACME_ADMIN,))
-        assert [author for *_, author in versions(connection, DRAFT)] == [None, None]
+        assert [author for *_, author in versions(connection, DRAFT)] == [None, None, ACME_MEMBER]
         do(connection, SERVICE, f"DELETE FROM chatbots WHERE id = '{DRAFT}'")
         assert versions(connection, DRAFT) == []
         assert len(versions(connection, PUBLISHED)) == 1
+
+
+def test_a_version_of_just_now_goes_together_with_its_author(place: Place) -> None:
+    """Of a row of the same transaction, PostgreSQL checks every key again when it is updated."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("DELETE FROM feedback")
+        do(connection, ADMIN, change("temperature = 1"))
+        connection.execute(f"""
+            WITH gone AS (DELETE FROM chatbots WHERE id = '{DRAFT}')
+            DELETE FROM users WHERE id = '{ACME_ADMIN}'
+        """)
+        assert versions(connection, DRAFT) == []
+
+
+def test_what_a_chatbot_was_before_it_had_versions_is_its_first(place: Place) -> None:
+    """As while the upgrade has not come to it."""
+    for before in ("", "UPDATE chatbots SET name = 'Renamed'"):
+        with connect(place.url) as connection, connection.transaction(force_rollback=True):
+            connection.execute(before.encode() or b"SELECT")
+            connection.execute("DELETE FROM chatbot_versions")
+            do(connection, ADMIN, change("temperature = 1"))
+            assert versions(connection, DRAFT) == [
+                (1, "Be kind.", 0.7, None if before else ACME_ADMIN),
+                (2, "Be kind.", 1, ACME_ADMIN),
+            ]
 
 
 def test_whoever_moves_a_chatbot_moves_its_versions(place: Place) -> None:
@@ -325,6 +351,7 @@ def test_nobody_chooses_the_version_that_a_conversation_starts_with(place: Place
             .replace(f"'{PUBLISHED}')", f"'{PUBLISHED}', 7)"),
         )
         assert started_with(connection, NOBODY) == 1
+        do(connection, SERVICE, change("temperature = 1", PUBLISHED))
         for talk, version in ((NOBODY, 1), (OWN_OLD_TALK, None)):
             do(connection, SERVICE, f"UPDATE conversations SET chatbot_version = 7 WHERE id = '{talk}'")
             assert started_with(connection, talk) == version

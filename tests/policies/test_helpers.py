@@ -121,6 +121,10 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
             " WHERE pronamespace = 'public'::regnamespace AND proname = ANY (%s) ORDER BY proname",
             (REPORTS,),
         ).fetchall()
+        restoring = connection.execute(
+            "SELECT prosecdef, proconfig FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace AND proname = 'restore_chatbot'"
+        ).fetchall()
     reading = {"user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
     assert {name for name, definer, _, _ in found if definer} == reading | {
         "audit_row",
@@ -135,6 +139,7 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}
     assert asking == [(name, False, "s", None, False) for name in REPORTS]  # parsed when made: no path leads it astray
+    assert restoring == [(False, ["search_path=pg_catalog, pg_temp"])]
 
 
 @pytest.mark.parametrize("planted", ["text", "json", "uuid", "bool"])
