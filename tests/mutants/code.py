@@ -44,11 +44,13 @@ def policies(connection: Connection) -> Statements:
 
 def triggers(connection: Connection) -> Statements:
     found = connection.execute(f"""
-        SELECT tgname, tgrelid::regclass::text, pg_get_triggerdef(pg_trigger.oid)
+        SELECT tgname, tgrelid::regclass::text, pg_get_triggerdef(pg_trigger.oid),
+            (SELECT json_object_agg(attname, format_type(atttypid, NULL)) FROM pg_attribute
+            WHERE attrelid = tgrelid AND attnum > 0 AND NOT attisdropped)
         FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
         WHERE relnamespace IN ({OURS}) AND NOT tgisinternal ORDER BY 1
     """)
-    for trigger, table, definition in found:
+    for trigger, table, definition, types in found:
         name = f"trigger {trigger}"
         drop = f"DROP TRIGGER {trigger} ON {table}"
         yield f"{name}: dropped", drop
@@ -70,7 +72,7 @@ def triggers(connection: Connection) -> Statements:
         columns = dict.fromkeys(re.findall(r"(?:new|old)\.(\w+)", condition))
         for column in columns:
             changed = re.sub(rf"NOT (old|new)\.{column}\b", "false", condition)
-            changed = re.sub(rf"\b(old|new)\.{column}\b", "0", changed)
+            changed = re.sub(rf"\b(old|new)\.{column}\b", f"NULL::{types[column]}", changed)
             yield f"{name}: WHEN without {column}", f"{drop}; {before} WHEN ({changed}) EXECUTE {after}"
         if " AFTER UPDATE " in definition:
             only = definition.replace(" UPDATE ON ", f" UPDATE OF {', '.join(columns)} ON ")
@@ -139,10 +141,10 @@ def bodies(short: str, source: str, returns: str) -> Statements:
         yield "changes nothing", "BEGIN RETURN NEW; END"
     yield from without_each_condition(source)
     for listed in re.finditer(r"\bIN \(([^()]*)\)", source):
-        items = listed.group(1).split(", ")
+        what, items = " ".join(listed.group().split()), [item.strip() for item in listed.group(1).split(",")]
         for item in items:
             rest = ", ".join(other for other in items if other != item)
-            yield f"without {item} of {listed.group()}", source[: listed.start(1)] + rest + source[listed.end(1) :]
+            yield f"without {item} of {what}", source[: listed.start(1)] + rest + source[listed.end(1) :]
     for old, new in REPLACEMENTS.get(short, []):
         assert old in source, f"{short} has no {old} any more"
         yield f"{new} for {old}", source.replace(old, new)

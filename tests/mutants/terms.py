@@ -7,7 +7,8 @@ from itertools import pairwise
 
 KEYWORDS = re.compile(
     r"""'[^']*'|[();]|IS (?:NOT )?DISTINCT FROM|\bON CONFLICT\b"""
-    r"""|\b(?:AND|OR|NOT|IF|ELSIF|THEN|WHERE|WHEN|ON|FROM|JOIN|SELECT|RETURN|USING|GROUP|ORDER)\b"""
+    r"""|\b(?:AND|OR|NOT|IF|ELSIF|CASE|WHEN|THEN|ELSE|END|RETURN)\b"""
+    r"""|\b(?:SELECT|FROM|CROSS|JOIN|ON|USING|WHERE|GROUP|ORDER|UNION)\b"""
 )
 BEFORE_A_CONDITION = {"AND", "OR", "IF", "ELSIF", "WHERE", "WHEN", "ON"}
 AFTER_A_CONDITION = {"AND", "OR"}
@@ -42,6 +43,7 @@ def conditions(text: str) -> Iterator[tuple[int, int]]:
 def between(text: str, words: Words) -> Iterator[tuple[int, int]]:
     for (before, _, start), (after, end, _) in pairwise(words):
         condition = text[start:end].strip()
-        if condition and (before in BEFORE_A_CONDITION or after in AFTER_A_CONDITION):
+        is_one = condition not in {"", "NOT"} and not re.fullmatch("'[^']*'", condition)  # as in CASE a WHEN 'b'
+        if is_one and (before in BEFORE_A_CONDITION or after in AFTER_A_CONDITION):
             begins = text.index(condition, start)
             yield begins, begins + len(condition)
