@@ -146,7 +146,7 @@ FAULT = r"""
             SELECT count(*), count(DISTINCT item), count(*) FILTER (WHERE jsonb_typeof(item) = 'string'),
                 count(*) FILTER (WHERE item #>> '{}' IN (
                     'string', 'number', 'integer', 'boolean', 'object', 'array', 'null'
-                ) AND jsonb_typeof(item) = 'string')
+                ))
             FROM jsonb_array_elements(
                 CASE jsonb_typeof(entry.value) WHEN 'array' THEN entry.value ELSE jsonb_build_array(entry.value) END
             ) AS item
@@ -161,8 +161,7 @@ FAULT = r"""
         WHERE key NOT IN ('name', 'description', 'parameters')
         UNION ALL
         SELECT n, 0, place || '.name', 'must be 1 to 64 letters, digits, _ and -', value -> 'name' FROM tool
-        WHERE is_object
-            AND (jsonb_typeof(value -> 'name') = 'string' AND value ->> 'name' ~ '^[A-Za-z0-9_-]{1,64}$') IS NOT TRUE
+        WHERE (jsonb_typeof(value -> 'name') = 'string' AND value ->> 'name' ~ '^[A-Za-z0-9_-]{1,64}$') IS NOT TRUE
         UNION ALL
         SELECT n, 0, place || '.name', 'must not be that of a tool before', value -> 'name' FROM tool
         WHERE EXISTS (
@@ -171,11 +170,10 @@ FAULT = r"""
         UNION ALL
         SELECT n, 0, place || '.description', 'must be a string that says when to call it', value -> 'description'
         FROM tool
-        WHERE is_object
-            AND (jsonb_typeof(value -> 'description') = 'string' AND value ->> 'description' ~ '\S') IS NOT TRUE
+        WHERE (jsonb_typeof(value -> 'description') = 'string' AND value ->> 'description' ~ '\S') IS NOT TRUE
         UNION ALL
         SELECT n, 0, place || '.parameters', 'must be a schema of type object', value -> 'parameters' FROM tool
-        WHERE is_object AND value #> '{parameters,type}' IS DISTINCT FROM '"object"'
+        WHERE value #> '{parameters,type}' IS DISTINCT FROM '"object"'
         UNION ALL
         SELECT n, depth, place, 'must be a schema (an object, true or false)', value FROM schema
         WHERE jsonb_typeof(value) NOT IN ('object', 'boolean')
@@ -188,7 +186,7 @@ FAULT = r"""
             WHEN 'a type of JSON, or an array of them' THEN items > 0 AND different = items AND types = items
             WHEN 'a number' THEN kind = 'number'
             WHEN 'a number above 0' THEN kind = 'number' AND value > '0'
-            WHEN 'a whole number from 0 on' THEN kind = 'number' AND value::text ~ '^\d+(\.0+)?$'
+            WHEN 'a whole number from 0 on' THEN value::text ~ '^\d+(\.0+)?$'
             WHEN 'true or false' THEN kind = 'boolean'
             WHEN 'an array' THEN kind = 'array'
             WHEN 'an array of something' THEN kind = 'array' AND items > 0

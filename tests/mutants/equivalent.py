@@ -38,5 +38,11 @@ EQUIVALENT = {
     r"function keep_tags\(\): true for (TG_OP = 'UPDATE'|tag <> ALL \(NEW\.tags\)|its\.\w+ <> EXCLUDED\.\w+)": (
         "rows are written again as they were; a chatbot that is created has none to delete"
     ),
+    r"trigger chatbots_require_tools_(insert: without WHEN|update: WHEN true for \(new\.settings \? 'tools'::text\))": (
+        "tools that are not there have no fault"
+    ),
+    r"function tools_fault\(\): true for (depth <= 64|jsonb_typeof\(value -> 'parameters'\) = 'object')": (
+        "what is found further down comes after the fault that is told"
+    ),
     r"function require_table_owner\(\): true for contype = 'f'": "no constraint but a foreign key has an action",
 }
