@@ -131,6 +131,7 @@ A_TYPE = "must be a type of JSON, or an array of them"
         ([with_property({"maxItems": 1.5})], f"{CITY}.maxItems must be a whole number from 0 on, not 1.5"),
         ([with_property({"uniqueItems": "yes"})], f'{CITY}.uniqueItems must be true or false, not "yes"'),
         ([with_property({"items": [{}]})], f"{CITY}.items {A_SCHEMA}, not [{{}}]"),
+        ([with_property({"anyOf": {}})], f"{CITY}.anyOf must be an array of schemas, not {{}}"),
         ([with_property({"anyOf": []})], f"{CITY}.anyOf must be an array of schemas, not []"),
         ([with_property({"allOf": [{}, {"type": 1}]})], f"{CITY}.allOf[1].type {A_TYPE}, not 1"),
         ([with_property({"items": {"not": {"type": "x"}}})], f'{CITY}.items.not.type {A_TYPE}, not "x"'),
