@@ -24,9 +24,8 @@ EQUIVALENT = {
     r"trigger (conversations_record_version_insert|conversations_record_version_update|users_audit_update):"
     r" (without WHEN|WHEN true for .*)": "where there is nothing to record, it records nothing",
     r"trigger conversations_record_version_insert: WHEN without .*": "the same: what stands there is true",
-    r"function record_version\(\): (true for TG_OP = 'UPDATE'|false for NEW\.chatbot_id IS NULL)": (
-        "an INSERT has no old chatbot, which is what no chatbot equals; and no chatbot has no version"
-    ),
+    r"function (record_version|audit_row)\(\): true for TG_OP = 'UPDATE'": "of an INSERT, all that is old is NULL",
+    r"function record_version\(\): false for NEW\.chatbot_id IS NULL": "no chatbot has no version",
     r"function (record_version|forget_author|keep_tags|public\.restore_chatbot)\(\):"
     r" true for (old\.)?tenant_id = (NEW|its)\.tenant_id": "a chatbot's id is that of no other tenant's",
     r"function keep_version\(\): true for (TG_OP = 'UPDATE'|OLD\.version = 1)": (
