@@ -28,7 +28,7 @@ from sqlalchemy import URL
 from app.embedded import Server, installed_binaries, reachable_binaries, temporary_server
 from app.migration.files import APPLY, files
 from app.migration.settings import configuration
-from tests.tools import alembic, connect, libpq_url, run
+from tests.tools import alembic, connect, libpq_url, run_anew
 
 BASELINES = Path(__file__).with_name("baselines")
 CONNECTIONS = 4
@@ -164,7 +164,7 @@ def run_the_files(url: URL) -> None:
 
 
 def must(url: URL, *arguments: str) -> None:
-    done = run("alembic", *arguments, url=url)
+    done = run_anew("alembic", *arguments, url=url)
     print(done.stderr, file=sys.stderr)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, arguments)
