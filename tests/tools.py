@@ -68,11 +68,14 @@ def run_anew(
 
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["app.verbs", "alembic.config", "tests.tools"])
+FORKS.set_forkserver_preload(["app.verbs", "tests.tools"])
 
 
 def run(*command: str, url: URL | str | None = None) -> subprocess.CompletedProcess[str]:
-    """The same by a fork of a process that has imported this checkout, which takes most of a command's time."""
+    """Run it as `run_anew` does, from the project's root, but by a fork of a process that has imported this checkout.
+
+    Most of a command's time is imports. What Python reads at its start (PYTHONIOENCODING) is that process's.
+    """
     with NamedTemporaryFile("r+") as out, NamedTemporaryFile("r+") as err:
         process = FORKS.Process(target=become_command, args=(command, environment(url), out.name, err.name))
         process.start()
