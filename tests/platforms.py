@@ -1,4 +1,9 @@
-"""Platforms as they are before this package comes: five tables of somebody's own; rows are those of tests.people."""
+"""Platforms as they are before this package comes: five tables of somebody's own; rows are those of tests.people.
+
+The guide's own platform, in tests/guide, brings rows of its own: see `settle_guide`.
+"""
+
+from pathlib import Path
 
 from psycopg import Connection
 
@@ -163,7 +168,7 @@ GRANTED = (
 
 # A Supabase project before a fresh install. Its owner is no superuser; the schema auth belongs to another role.
 SUPABASE_OWNER = "supabase_owner"
-SUPABASE_PROJECT = f"""
+SUPABASE_RIGHTS = f"""
     {missing_roles(f"{SUPABASE_OWNER} LOGIN CREATEROLE BYPASSRLS", "supabase_auth_admin NOLOGIN")};
     DO $$
     BEGIN
@@ -178,6 +183,9 @@ SUPABASE_PROJECT = f"""
         GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
     ALTER DEFAULT PRIVILEGES FOR ROLE {SUPABASE_OWNER} IN SCHEMA public
         GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
+"""
+SUPABASE_PROJECT = f"""
+    {SUPABASE_RIGHTS}
     CREATE SCHEMA auth AUTHORIZATION supabase_auth_admin;
     GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role, {SUPABASE_OWNER};
     CREATE TABLE auth.users (id uuid PRIMARY KEY);
@@ -188,6 +196,34 @@ SUPABASE_PROJECT = f"""
 """
 # What its owner adds after the install.
 SUPABASE_KEY = "ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES auth.users ON DELETE CASCADE"
+
+# The platform that the guide was written for: people sign in by users.auth_id, and users.role is there already. Once as
+# it stands before 007, once after somebody ran the guide's SQL by hand. GUIDE_ROWS fills either.
+GUIDE, APPLIED_BY_HAND, GUIDE_ROWS = (
+    (Path(__file__).with_name("guide") / f"{name}.sql").read_text()
+    for name in ("guide_platform", "guide_applied_by_hand", "rows")
+)
+GUIDE_BY_HAND = GUIDE + APPLIED_BY_HAND
+
+# What gives the guide's platform to an owner who is no superuser, as on Supabase.
+GUIDE_TO_SUPABASE_OWNER = f"""
+    {SUPABASE_RIGHTS}
+    GRANT USAGE ON SCHEMA auth TO {SUPABASE_OWNER};
+    GRANT SELECT, REFERENCES ON auth.users TO {SUPABASE_OWNER};
+    ALTER FUNCTION auth.uid() OWNER TO supabase_auth_admin;
+    DO $$
+    DECLARE
+        found record;
+    BEGIN
+        FOR found IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'm') LOOP
+            EXECUTE format('ALTER TABLE %s OWNER TO {SUPABASE_OWNER}', found.oid::regclass);
+        END LOOP;
+        FOR found IN SELECT oid FROM pg_proc WHERE pronamespace = 'public'::regnamespace LOOP
+            EXECUTE format('ALTER FUNCTION %s OWNER TO {SUPABASE_OWNER}', found.oid::regprocedure);
+        END LOOP;
+    END
+    $$;
+"""
 
 # A platform that leaves everything to its application.
 FREEDOM = """
@@ -206,3 +242,14 @@ def settle(connection: Connection, platform: str) -> None:
     connection.execute(ROLES)
     connection.execute(platform)
     populate(connection, last="006")
+
+
+def settle_guide(
+    connection: Connection, by_hand: bool = False, owner: str | None = None, rows: str = GUIDE_ROWS
+) -> None:
+    """Make the guide's platform in an empty database, with rows; its owner is a superuser or SUPABASE_OWNER."""
+    assert owner in {None, SUPABASE_OWNER}
+    connection.execute(GUIDE_BY_HAND if by_hand else GUIDE)
+    connection.execute(rows)
+    if owner:
+        connection.execute(GUIDE_TO_SUPABASE_OWNER)
