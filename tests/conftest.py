@@ -16,8 +16,17 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, reachable_binaries, temporary_server
-from tests.people import EVERYBODY, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
-from tests.platforms import FREEDOM, ROLES, SUPABASE, SUPABASE_KEY, SUPABASE_OWNER, SUPABASE_PROJECT, settle
+from tests.people import EVERYBODY, GLOBEX_DRAFT, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
+from tests.platforms import (
+    FREEDOM,
+    ROLES,
+    SUPABASE,
+    SUPABASE_KEY,
+    SUPABASE_OWNER,
+    SUPABASE_PROJECT,
+    settle,
+    settle_guide,
+)
 from tests.scale import GUIDES, Scale, fill
 from tests.tools import PROJECT, SCRATCH, Counted, alembic, attempt, connect, url_of
 
@@ -136,6 +145,39 @@ def make_adopted_platform(url: URL) -> None:
         populate(connection, first="007")
 
 
+def make_guides_platform(url: URL) -> None:
+    """The platform that the guide was written for, adopted as it stands before 007."""
+    with connect(url) as connection:
+        settle_guide(connection, rows="")
+        populate(connection, last="006")
+        populate(connection, first="008", last="008")
+    alembic(url, "-x", "admin_role=admin", "upgrade", "head")
+    with connect(url) as connection:
+        connection.execute(LOGIN_ROLES)
+        populate(connection, first="007")
+        finish_as_elsewhere(connection)
+
+
+def make_guide_by_hand(url: URL) -> None:
+    """The same where the guide's SQL was run by hand before, as an owner who is no superuser."""
+    with connect(url) as connection:
+        settle_guide(connection, by_hand=True, owner=SUPABASE_OWNER, rows="")
+        populate(connection, last="010")
+    alembic(url.set(username=SUPABASE_OWNER), "upgrade", "head")
+    with connect(url) as connection:
+        connection.execute(LOGIN_ROLES)
+        populate(connection, first="012")
+        finish_as_elsewhere(connection)
+
+
+def finish_as_elsewhere(connection: Connection) -> None:
+    """Take out the creator that a chatbot had to have when the guide's SQL was run by hand."""
+    connection.execute("SET session_replication_role = replica")
+    connection.execute("UPDATE chatbots SET created_by = NULL WHERE id = %s", (GLOBEX_DRAFT,))
+    connection.execute("UPDATE chatbot_versions SET created_by = NULL WHERE chatbot_id = %s", (GLOBEX_DRAFT,))
+    connection.execute("RESET session_replication_role")
+
+
 def free(url: URL) -> None:
     with connect(url) as connection:
         owner = connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'users'").fetchone()
@@ -159,12 +201,19 @@ supabase_template = factories.postgresql_noproc(
 adopted_template = factories.postgresql_noproc(
     depends_on="host", dbname="adopted", load=[loader(make_adopted_platform)]
 )
+guide_template = factories.postgresql_noproc(depends_on="host", dbname="guide", load=[loader(make_guides_platform)])
+by_hand_template = factories.postgresql_noproc(depends_on="host", dbname="by_hand", load=[loader(make_guide_by_hand)])
 free_template = factories.postgresql_noproc(depends_on="people_template", dbname="free", load=[loader(free)])
 free_supabase_template = factories.postgresql_noproc(
     depends_on="supabase_template", dbname="free_supabase", load=[loader(free)]
 )
+free_guide_template = factories.postgresql_noproc(depends_on="guide_template", dbname="free_guide", load=[loader(free)])
+free_by_hand_template = factories.postgresql_noproc(
+    depends_on="by_hand_template", dbname="free_by_hand", load=[loader(free)]
+)
 crowd_template = factories.postgresql_noproc(depends_on="people_template", dbname="crowd", load=[loader(add_crowd)])
 
+guide_connection = factories.postgresql("guide_template")
 empty_connection = factories.postgresql("empty_template")
 head_connection = factories.postgresql("head_template")
 platform = factories.postgresql("people_template")  # a superuser's connection; the rows are those of tests.people

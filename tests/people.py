@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
@@ -11,6 +12,16 @@ from psycopg.types.json import Json
 def key(number: int) -> UUID:
     """A UUID that is easy to tell apart in a failure."""
     return UUID(int=number)
+
+
+# On the guide's own platform, a person's token names users.auth_id instead of users.id: the id plus 2 ** 64. The two
+# texts tell it apart, so that SQL can make the one of the other.
+ID_PREFIX, SUB_PREFIX = "00000000-0000-0000-0000-", "00000000-0000-0001-0000-"
+
+
+def sub_of(user_id: UUID) -> UUID:
+    """The sub of a person's token on the guide's own platform."""
+    return UUID(str(user_id).replace(ID_PREFIX, SUB_PREFIX))
 
 
 ACME, GLOBEX = key(1), key(2)
@@ -106,10 +117,11 @@ def populate(connection: Connection, first: str = "006", last: str = "015") -> N
 
 
 def baseline_rows(connection: Connection, notes: str) -> None:
-    execute = connection.cursor().executemany
-    execute("INSERT INTO tenants (id, name) VALUES (%s, %s)", [(ACME, "Acme"), (GLOBEX, "Globex")])
-    execute(
-        "INSERT INTO users (id, tenant_id, email, full_name, is_active) VALUES (%s, %s, %s, %s, %s)",
+    insert(connection, "tenants", "id name", [(ACME, "Acme"), (GLOBEX, "Globex")])
+    insert(
+        connection,
+        "users",
+        "id tenant_id email full_name is_active",
         [
             (ACME_ADMIN, ACME, "admin@acme.example", "Ann Admin", True),
             (ACME_MEMBER, ACME, "member@acme.example", None, True),
@@ -120,8 +132,10 @@ def baseline_rows(connection: Connection, notes: str) -> None:
             (GLOBEX_MEMBER, GLOBEX, "member@globex.example", "Glenda Bex", True),
         ],
     )
-    execute(
-        "INSERT INTO conversations (id, tenant_id, user_id, title) VALUES (%s, %s, %s, %s)",
+    insert(
+        connection,
+        "conversations",
+        "id tenant_id user_id title",
         [
             (OWN_TALK, ACME, ACME_MEMBER, "Own"),
             (OWN_OLD_TALK, ACME, ACME_MEMBER, None),
@@ -131,8 +145,10 @@ def baseline_rows(connection: Connection, notes: str) -> None:
             (INACTIVES_TALK, ACME, ACME_INACTIVE, "Inactive's"),
         ],
     )
-    execute(
-        "INSERT INTO messages (id, conversation_id, role, content) VALUES (%s, %s, %s, %s)",
+    insert(
+        connection,
+        "messages",
+        "id conversation_id role content",
         [
             (OWN_QUESTION, OWN_TALK, "user", "What is 6 x 7?"),
             (OWN_ANSWER, OWN_TALK, "assistant", "42"),
@@ -144,8 +160,10 @@ def baseline_rows(connection: Connection, notes: str) -> None:
             (INACTIVES_ANSWER, INACTIVES_TALK, "assistant", "Goodbye"),
         ],
     )
-    execute(
-        f"INSERT INTO feedback (id, message_id, user_id, rating, {notes}) VALUES (%s, %s, %s, %s, %s)",
+    insert(
+        connection,
+        "feedback",
+        f"id message_id user_id rating {notes}",
         [
             (OWN_FEEDBACK, OWN_ANSWER, ACME_MEMBER, 5, "Right"),
             (COLLEAGUES_FEEDBACK, COLLEAGUES_ANSWER, ACME_COLLEAGUE, 1, None),
@@ -156,17 +174,54 @@ def baseline_rows(connection: Connection, notes: str) -> None:
     )
 
 
+def insert(connection: Connection, table: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows; on the guide's own platform, with the columns and values that it has instead."""
+    values = [dict(zip(columns.split(), row, strict=True)) for row in rows]
+    if is_the_guides(connection):
+        values = [as_on_the_guides(table, row) for row in values]
+        if table == "users":
+            signed_up = [(sub_of(person),) for person in (*EVERYBODY, NOBODY, NEWCOMER)]
+            connection.cursor().executemany("INSERT INTO auth.users (id) VALUES (%s)", signed_up)
+    names, places = ", ".join(values[0]), ", ".join(f"%({column})s" for column in values[0])
+    connection.cursor().executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", values)
+
+
+def is_the_guides(connection: Connection) -> bool:
+    """Whether this is the guide's own platform, where people sign in by users.auth_id."""
+    column = "SELECT FROM pg_attribute WHERE attrelid = to_regclass('public.users') AND attname = 'auth_id'"
+    return connection.execute(column).rowcount > 0
+
+
+def as_on_the_guides(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table as the guide's own platform has it: tenants with a slug, thumbs for ratings."""
+    match table:
+        case "tenants":
+            return row | {"slug": row["name"].lower()}
+        case "users":
+            return {"name" if column == "full_name" else column: value for column, value in row.items()} | {
+                "auth_id": sub_of(row["id"])
+            }
+        case "conversations":
+            return row | {"title": row["title"] or "New Conversation"}
+        case "feedback":
+            return row | {"rating": 1 if row["rating"] > 2 else -1}
+        case "chatbots":
+            return row | {"created_by": row["created_by"] or GLOBEX_ADMIN}
+        case _:
+            return row
+
+
 def chatbots(connection: Connection, _: str) -> None:
-    connection.cursor().executemany(
-        """
-        INSERT INTO chatbots (id, tenant_id, created_by, name, system_prompt, model, settings, is_published)
-        VALUES (%s, %s, %s, %s, 'Be kind.', 'a-model', %s, %s)
-        """,
+    columns = "id tenant_id created_by name system_prompt model settings is_published"
+    insert(
+        connection,
+        "chatbots",
+        columns,
         [
-            (PUBLISHED, ACME, ACME_ADMIN, "Acme Support", Json({"greeting": "Hi"}), True),
-            (DRAFT, ACME, ACME_ADMIN, "Acme Draft", Json({}), False),
-            (GLOBEX_PUBLISHED, GLOBEX, GLOBEX_ADMIN, "Globex Support", Json({}), True),
-            (GLOBEX_DRAFT, GLOBEX, None, "Globex Draft", Json({}), False),
+            (PUBLISHED, ACME, ACME_ADMIN, "Acme Support", "Be kind.", "a-model", Json({"greeting": "Hi"}), True),
+            (DRAFT, ACME, ACME_ADMIN, "Acme Draft", "Be kind.", "a-model", Json({}), False),
+            (GLOBEX_PUBLISHED, GLOBEX, GLOBEX_ADMIN, "Globex Support", "Be kind.", "a-model", Json({}), True),
+            (GLOBEX_DRAFT, GLOBEX, None, "Globex Draft", "Be kind.", "a-model", Json({}), False),
         ],
     )
 

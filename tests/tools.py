@@ -19,7 +19,7 @@ from alembic.config import main as alembic_main
 from psycopg import ClientCursor, Connection, errors, sql
 from sqlalchemy import URL
 
-from tests.people import Who
+from tests.people import ID_PREFIX, SUB_PREFIX, Who
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -149,10 +149,22 @@ class Counted(ClientCursor[Any]):
         return super().execute(query, *arguments, **options)
 
 
+# Where people sign in by users.auth_id, a token that names somebody of tests.people names their auth_id.
+SET_CLAIMS = f"""
+    SELECT set_config('request.jwt.claims', CASE
+        WHEN EXISTS (
+            SELECT FROM pg_catalog.pg_attribute
+            WHERE attrelid = pg_catalog.to_regclass('public.users') AND attname = 'auth_id'
+        )
+        THEN replace(%(claims)s::text, '{ID_PREFIX}', '{SUB_PREFIX}') ELSE %(claims)s::text
+    END, true)
+"""
+
+
 def become(connection: Connection[Any], who: Who) -> None:
     """Be somebody for the rest of the transaction, as PostgREST does it."""
     if who.claims is not None:
-        connection.execute("SELECT set_config('request.jwt.claims', %s, true)", (who.claims,))
+        connection.execute(SET_CLAIMS, {"claims": who.claims})
     if who.role is not None:
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(who.role)))
 
