@@ -3,6 +3,7 @@
 The guide's own platform, in tests/guide, brings rows of its own: see `settle_guide`.
 """
 
+import re
 from pathlib import Path
 
 from psycopg import Connection
@@ -205,6 +206,11 @@ GUIDE, APPLIED_BY_HAND, GUIDE_ROWS = (
 )
 GUIDE_BY_HAND = GUIDE + APPLIED_BY_HAND
 
+# What of the guide's SQL takes the place of each revision, and what nobody sees but through policies.
+BY_HAND = dict(zip(("007", "008", "009", "010"), APPLIED_BY_HAND.split("\n\n")[1:], strict=True))
+CHATBOTS_WITHOUT_POLICIES = re.sub(r"CREATE POLICY[^;]*;", "", BY_HAND["007"])
+ROWS_WITHOUT_LINKS = re.sub(r"UPDATE conversations c SET[^;]*;", "", GUIDE_ROWS)
+
 # What gives the guide's platform to an owner who is no superuser, as on Supabase.
 GUIDE_TO_SUPABASE_OWNER = f"""
     {SUPABASE_RIGHTS}
@@ -245,11 +251,19 @@ def settle(connection: Connection, platform: str) -> None:
 
 
 def settle_guide(
-    connection: Connection, by_hand: bool = False, owner: str | None = None, rows: str = GUIDE_ROWS
+    connection: Connection,
+    by_hand: bool = False,
+    owner: str | None = None,
+    rows: str = GUIDE_ROWS,
+    platform: str | None = None,
 ) -> None:
-    """Make the guide's platform in an empty database, with rows; its owner is a superuser or SUPABASE_OWNER."""
+    """Make the guide's platform in an empty database, with rows; its owner is a superuser or SUPABASE_OWNER.
+
+    Args:
+        platform: its SQL, where the guide's SQL was run by hand in part.
+    """
     assert owner in {None, SUPABASE_OWNER}
-    connection.execute(GUIDE_BY_HAND if by_hand else GUIDE)
+    connection.execute(platform or (GUIDE_BY_HAND if by_hand else GUIDE))
     connection.execute(rows)
     if owner:
         connection.execute(GUIDE_TO_SUPABASE_OWNER)
