@@ -1,4 +1,4 @@
-"""Questions to the database, asked as the connection's role or as somebody else, of which nothing stays."""
+"""Run read-only probes as the connection's role or as another identity; each is rolled back."""
 
 import json
 from collections.abc import Sequence
@@ -11,32 +11,32 @@ from sqlalchemy.exc import DBAPIError
 from app.errors import SetupError
 from app.identity import BECOME, Identity
 
-TIMEOUT = "30s"  # for each question; what takes longer is told as unknown
+TIMEOUT = "30s"  # for each probe; the answer to a slower one is reported as unknown
 LIMITS = text(f"SELECT set_config('statement_timeout', '{TIMEOUT}', true), set_config('lock_timeout', '2s', true)")
-VERBATIM = {"no_parameters": True}  # a policy's text may have : and % in it
+VERBATIM = {"no_parameters": True}  # the text of a policy may contain : and %
 
 ANONYMOUS = Identity("anon", json.dumps({"role": "anon"}))
 
 
 class UnansweredError(Exception):
-    """The database did not answer; the message is why."""
+    """The database did not answer; the message says why."""
 
     def __init__(self, reason: str, *, denied: bool) -> None:
-        """Denied is a question that the asking role may not ask."""
+        """Keep the reason, and whether the asking role lacks the privilege."""
         super().__init__(reason)
         self.denied = denied
 
 
 def ask(connection: Connection, question: str, identity: Identity | None = None) -> Sequence[Any]:
-    """Ask for one row.
+    """Run a query that returns one row.
 
     Args:
-        connection: in a read-only transaction; its role and settings are left as they were.
+        connection: In a read-only transaction. Its role and settings stay as they were.
         question: SQL as the server takes it, without parameters.
-        identity: who asks, if not the connection's role.
+        identity: The identity that asks; by default the connection's role.
 
     Raises:
-        UnansweredError: the server refused it, or it took too long.
+        UnansweredError: The server refused the query, or the query took longer than `TIMEOUT`.
     """
     try:
         with connection.begin_nested() as savepoint:
@@ -53,7 +53,7 @@ def ask(connection: Connection, question: str, identity: Identity | None = None)
 
 
 def why(error: DBAPIError) -> str:
-    """Why there was no answer, in a few words."""
+    """Return in a few words why there was no answer."""
     match error.orig:
         case QueryCanceled():
             return f"it takes longer than {TIMEOUT.removesuffix('s')} s"
@@ -63,10 +63,10 @@ def why(error: DBAPIError) -> str:
 
 
 def require_becoming(connection: Connection, identity: Identity) -> None:
-    """See that the connection's role may act as somebody.
+    """Check that the connection's role may act as an identity.
 
     Raises:
-        SetupError: it may not.
+        SetupError: It may not.
     """
     try:
         ask(connection, "SELECT true", identity)

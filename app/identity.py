@@ -1,13 +1,14 @@
-"""Who a session or connection acts for: under row security, every transaction runs as one person, or as anonymous.
+"""Set the identity that a session or connection acts for, so that row security filters its queries.
 
-The identity is what Supabase's API sets as well: the database role, and the token's claims in `request.jwt.claims`.
-Both are local to the transaction, so nothing of them is left on a connection that goes back to its pool, and a
-transaction-mode pooler may stand between.
+An identity is the database role and the claims of the caller's token, as Supabase's API sets them. Both are local to
+one transaction. A pooled connection therefore carries no identity to its next user, and a transaction-mode pooler may
+stand between the application and the server.
 
-It travels as an execution option, which a session hands to each connection that it takes. It is set where a connection
-begins a transaction, below the session, or where the option reaches one that is open; and no statement passes on a
-connection with the option that was not given the identity. What is not seen here: a driver's own cursor (`begin()`
-before it), and an engine whose pool does not roll back (`pool_reset_on_return=None`).
+The identity is an execution option, which a session hands to every connection that it takes. `begin` sets the identity
+in the database when a connection begins a transaction; `go_on` sets it when the option reaches an open transaction.
+`refuse_to_go_on_alone` refuses statements on a connection that has the option but not the identity. Two cases escape
+these checks: a statement of the driver's own cursor (call the connection's `begin()` first), and an engine whose pool
+does not roll back (`pool_reset_on_return=None`).
 """
 
 import json
@@ -20,71 +21,74 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
 from sqlalchemy.orm import Session
 
-if TYPE_CHECKING:  # it needs greenlet, which only those have who use it
+if TYPE_CHECKING:  # greenlet is installed only with the extra `asyncio`
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 ACTING_AS = "acting_as"  # the execution option
 
-# request.jwt.claim.sub is Supabase's older setting, which its own auth.uid() prefers: a leftover must not beat us.
+# Supabase's auth.uid() prefers request.jwt.claim.sub, and older ones read nothing else. Both settings hold the same
+# sub, so every version of auth.uid() agrees with our helpers, and a leftover value cannot win.
 BECOME = text("""
     SELECT set_config('role', :role, true),
         set_config('request.jwt.claims', :claims, true),
-        set_config('request.jwt.claim.sub', '', true)
+        set_config('request.jwt.claim.sub', :sub, true)
 """)
 
-# Whatever the connection's options say: it is sent at once, not by a server-side cursor, and passes.
+# These options hold for BECOME alone: no server-side cursor delays it, and our own check lets it pass.
 BECOMING = "becoming"
 AT_ONCE = {"stream_results": False, "yield_per": None, BECOMING: True}
 
 
 class Identity(NamedTuple):
-    """What `BECOME` sets."""
+    """The values that `BECOME` sets; `sub` is empty for an anonymous visitor."""
 
     role: str
     claims: str
+    sub: str = ""
 
 
-# The identity that a connection was last given in the database.
+# The identity that each connection was last given in the database.
 given: WeakKeyDictionary[Connection, Identity] = WeakKeyDictionary()
 
 
-def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", user_id: UUID | str) -> None:
-    """Act for one person in every transaction from now on, at the price of one round trip each.
+def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", sub: UUID | str) -> None:
+    """Act as one person in every later transaction, for one round trip per transaction.
 
-    Call it before the first statement; nothing is sent until then. Only a `Connection` may be in a transaction already:
-    then the person acts in the rest of it. The login role must be a member of `authenticated`. Objects that a session
-    has loaded before are expunged, as they may be another person's.
+    Call it before the first statement of a transaction: nothing is sent until then. Only a `Connection` may be in a
+    transaction already; then the rest of that transaction runs as the person. The login role must be a member of
+    `authenticated`. A session expunges the objects that it loaded before, because they may be another person's.
 
     Args:
-        target: A session keeps the identity for good, a connection until it is closed.
-        user_id: `users.id` of the person. Whether they exist and are active is for row security to say: if not, they
-            see nothing.
+        target: A session keeps the identity for good; a connection keeps it until it is closed.
+        sub: The `sub` of the person's token. By default that is `users.id`; an adopted platform may keep it in another
+            column of users, such as `auth_id`. An unknown or inactive person sees no rows.
 
     Raises:
-        ValueError: `user_id` is no UUID. Nothing was sent.
-        TypeError: `target` is none of the four.
-        RuntimeError: somebody else acts in the open transaction, the login role or another person; a savepoint is
-            open, with which the identity could be rolled back; the session is bound to a connection, whose transactions
-            are not its own, or has changes beside what it has loaded. When the next transaction begins: the connection
-            is in autocommit mode, where each statement would run as the login role, or begins a two-phase commit, which
-            the login role would have to finish. Whatever fails there closes the connection.
+        ValueError: `sub` is not a UUID. Nothing was sent.
+        TypeError: `target` is of another type.
+        RuntimeError: The open transaction already belongs to the login role or to another person. A savepoint is open,
+            whose rollback would undo the identity. The session is bound to a connection, so its transactions are not
+            its own. The session has unsaved changes of loaded objects.
+            At the next transaction: the connection is in autocommit mode, so each statement would run as the login
+            role; or it begins a two-phase commit, which the login role would have to finish. An error at that moment
+            closes the connection.
     """
     try:
-        person = user_id if isinstance(user_id, UUID) else UUID(user_id)
-        if isinstance(user_id, str) and person.hex not in user_id.lower().replace("-", ""):
-            raise ValueError  # UUID() reads blanks, a sign, 0x and digits of other scripts as something else
+        person = sub if isinstance(sub, UUID) else UUID(sub)
+        if isinstance(sub, str) and person.hex not in sub.lower().replace("-", ""):
+            raise ValueError  # UUID() ignores blanks, signs and 0x, and reads digits of other scripts
     except (AttributeError, TypeError, ValueError):
-        raise ValueError(f"user_id must be a UUID, not {user_id!r}") from None
+        raise ValueError(f"sub must be a UUID, not {sub!r}") from None
     assume(target, identity_of(person))
 
 
-def identity_of(user_id: UUID, role: str = "authenticated") -> Identity:
-    """What a person's token says."""
-    return Identity(role, json.dumps({"role": role, "sub": str(user_id)}))
+def identity_of(sub: UUID, role: str = "authenticated") -> Identity:
+    """Return the identity that a token with this sub gives."""
+    return Identity(role, json.dumps({"role": role, "sub": str(sub)}), str(sub))
 
 
 def act_as_anonymous(target: "Session | AsyncSession | Connection | AsyncConnection") -> None:
-    """Act for a visitor without a token in every transaction from now on: as `act_as`, with role `anon`.
+    """Act as a visitor without a token in every later transaction: like `act_as`, with the role `anon`.
 
     Raises:
         TypeError, RuntimeError: see `act_as`.
@@ -93,13 +97,13 @@ def act_as_anonymous(target: "Session | AsyncSession | Connection | AsyncConnect
 
 
 def assume(target: object, identity: Identity) -> None:
-    """Give the identity to a session or connection, of either kind."""
+    """Give the identity to a session or connection of either kind."""
     inner = getattr(target, "sync_session", None) or getattr(target, "sync_connection", target)
     if isinstance(inner, Session):
         assume_in_session(inner, identity)
     elif isinstance(inner, Connection):
         if inner is not target and inner.in_transaction() and ACTING_AS not in inner.get_execution_options():
-            raise RuntimeError("commit or roll back first, or: await connection.run_sync(act_as, user_id)")
+            raise RuntimeError("commit or roll back first, or: await connection.run_sync(act_as, sub)")
         inner.execution_options(**{ACTING_AS: identity})
     elif inner is None:
         raise RuntimeError("act_as needs an open connection: await it first")
@@ -134,13 +138,13 @@ def become(connection: Connection, identity: Identity) -> None:
 
 
 def below(connection: Connection) -> DBAPIConnection:
-    """The driver's connection, as SQLAlchemy's dialects take it."""
+    """Return the driver's connection in the type that SQLAlchemy's dialects take."""
     return cast(DBAPIConnection, connection.connection.dbapi_connection)
 
 
 @event.listens_for(Engine, "set_connection_execution_options")
 def go_on(connection: Connection, options: dict[str, Any]) -> None:
-    """Go on with the identity in a transaction that is open when the connection gets it."""
+    """Set the identity in a transaction that is already open when the connection gets the option."""
     if ACTING_AS not in options or not connection.in_transaction():
         return
     identity: Identity = options[ACTING_AS]
@@ -154,14 +158,14 @@ def go_on(connection: Connection, options: dict[str, Any]) -> None:
 
 @event.listens_for(Engine, "begin")
 def begin(connection: Connection) -> None:
-    """Begin a connection's transaction with its identity, if it has one."""
+    """Set the connection's identity, if it has one, when a transaction begins."""
     identity = connection.get_execution_options().get(ACTING_AS)
     if identity is None:
         return
     try:
         become(connection, identity)
     except BaseException:
-        connection.close()  # after this SQLAlchemy would send statements without beginning anything
+        connection.close()  # otherwise SQLAlchemy would send later statements without beginning a transaction
         raise
 
 
@@ -174,7 +178,7 @@ def refuse_to_go_on_alone(
     context: ExecutionContext,
     _many: bool,
 ) -> None:
-    """Send nothing where the identity was not set, or is gone, by a COMMIT in the text of a statement."""
+    """Refuse a statement if the identity was never set, or if a COMMIT in the text of a statement ended it."""
     identity = connection.get_execution_options().get(ACTING_AS)
     if identity is None or BECOMING in context.execution_options:
         return
@@ -187,7 +191,7 @@ def refuse_to_go_on_alone(
 
 @event.listens_for(Engine, "begin_twophase")
 def refuse_two_phases(connection: Connection, _: str) -> None:
-    """Refuse a two-phase commit where somebody acts."""
+    """Refuse a two-phase commit on a connection that has an identity."""
     if ACTING_AS in connection.get_execution_options():
         connection.close()
         raise RuntimeError("act_as does not go with two-phase commits, which the login role would have to finish")

@@ -1,10 +1,10 @@
-"""Finding a person as an operator names them, to act or ask as them."""
+"""Find a person by the address or id that an operator gives, to act as that person."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from psycopg.errors import QueryCanceled
-from sqlalchemy import Connection, text
+from sqlalchemy import Boolean, Connection, DateTime, TableClause, Text, Uuid, cast, column, or_, select, table, text
 from sqlalchemy.exc import DBAPIError
 
 from app.asking import LIMITS, require_becoming
@@ -12,57 +12,125 @@ from app.errors import SetupError
 from app.identity import Identity, identity_of
 from app.sight import require_every_row
 
-PEOPLE = """
-    SELECT users.id, users.email::text, users.role::text, users.is_active, users.tenant_id, tenants.name::text
-    FROM public.users LEFT JOIN public.tenants ON tenants.id = users.tenant_id
-    WHERE {} ORDER BY users.tenant_id, users.id LIMIT 11
-"""
-BY_ID = text(PEOPLE.format("users.id = CAST(:given AS uuid)"))
-BY_ADDRESS = text(PEOPLE.format("users.email::text = :given"))  # a platform's type may be its own
+# The body of chatbot_private.identity_column(), which only the owner may call, and every role may read.
+IDENTITY_COLUMN = text("""
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = to_regclass('public.users') AND attnum > 0 AND NOT attisdropped AND EXISTS (
+        SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+        WHERE nspname = 'chatbot_private' AND proname = 'identity_column'
+            AND prosrc = format('SELECT %L::name', attname)
+    )
+""")
+
+# The columns that every platform's users have, in types that every platform's values can be compared with.
+COLUMNS = {
+    "id": Uuid(),
+    "tenant_id": Uuid(),
+    "email": None,  # email and role may be an enum, a domain or citext: cast them to text
+    "role": None,
+    "is_active": Boolean(),
+    "created_at": DateTime(),
+}
+TENANTS = table("tenants", column("id", Uuid), column("name"), schema="public")
+SHOWN = 10  # matches that an error lists
 
 
 @dataclass(frozen=True)
 class Person:
-    """Whom a person is to the platform and to the database."""
+    """A row of users, as the platform and the database know it.
+
+    Args:
+        sub: The `sub` of the person's token; None: no token is theirs yet.
+        identity_column: The column of users that holds `sub`.
+        is_active: False where users.is_active is NULL.
+        tenant: The tenant's name; None: the tenant does not exist, or has no name.
+        database_role: The role that the person's token gives.
+    """
 
     id: UUID
-    email: str
-    role: str
+    sub: UUID | None
+    identity_column: str
+    email: str | None
+    role: str | None
     is_active: bool
     tenant_id: UUID
-    tenant: str | None  # its name; None where it is not there
+    tenant: str | None
     database_role: str = "authenticated"
 
     @property
     def identity(self) -> Identity:
-        """What `app.identity.act_as` sets for them."""
-        return identity_of(self.id, self.database_role)
+        """The identity that `app.identity.act_as` sets for the person.
+
+        Raises:
+            SetupError: No token is theirs yet.
+        """
+        if self.sub is None:
+            where = f"users.{self.identity_column}"
+            raise SetupError(
+                f"Nobody can act as {self.email or self.id}, because {where} is NULL: the person has not signed in yet."
+                f" Ask the person to sign in, or set {where} to the sub of the person's token."
+            )
+        return identity_of(self.sub, self.database_role)
+
+
+def identity_column(connection: Connection) -> str:
+    """Return the column of users that holds the `sub` of a person's token.
+
+    Raises:
+        SetupError: The database does not record one.
+    """
+    found = connection.scalar(IDENTITY_COLUMN)
+    if found is None:
+        raise SetupError("The database does not record which column of users is the sub: run `alembic upgrade head`.")
+    return str(found)
+
+
+def users_with(identity: str) -> TableClause:
+    """Return the table users with the columns that every platform has, and this identity column."""
+    types = {identity: Uuid(), **COLUMNS}
+    return table("users", *(column(name, type_) for name, type_ in types.items()), schema="public")
 
 
 def find(connection: Connection, email_or_id: str) -> Person:
-    """The person with this address or id.
+    """Find the person with an address, an id of users, or a token's `sub`.
 
     Raises:
-        SetupError: there is none or more than one, or the connection's role may not look, or not become them.
+        SetupError: No person matches, or several do. No token is the person's yet. The connection's role may not read
+            every row, or may not act as the person.
     """
     require_every_row(connection, ["tenants", "users"])
+    identity = identity_column(connection)
+    users = users_with(identity)
     try:
-        query, given = BY_ID, str(UUID(email_or_id))
+        given = UUID(email_or_id)
     except ValueError:
-        query, given = BY_ADDRESS, email_or_id
+        kind, other, matches = "address", "id", cast(users.c.email, Text) == email_or_id
+    else:
+        kind, other, matches = "id or sub", "email", or_(users.c.id == given, users.c[identity] == given)
+    query = (
+        select(
+            *(users.c.id, users.c[identity].label("sub"), cast(users.c.email, Text).label("email")),
+            *(cast(users.c.role, Text).label("role"), users.c.is_active.is_(True).label("is_active")),
+            *(users.c.tenant_id, cast(TENANTS.c.name, Text).label("tenant")),
+        )
+        .select_from(users.outerjoin(TENANTS, TENANTS.c.id == users.c.tenant_id))
+        .where(matches)
+        .order_by(users.c.tenant_id, users.c.id)
+        .limit(SHOWN + 1)
+    )
     try:
         with connection.begin_nested():
             connection.execute(LIMITS)
-            found = connection.execute(query, {"given": given}).all()
+            found = connection.execute(query).mappings().all()
     except DBAPIError as error:
         if not isinstance(error.orig, QueryCanceled):
             raise
-        raise SetupError(f"To find {email_or_id!r} takes longer than 30 s: give the id.") from error
+        raise SetupError(f"The search for {email_or_id!r} takes longer than 30 s: give the id.") from error
     if not found:
-        raise SetupError(f"There is no user {email_or_id!r}: give the exact address or the id of one.")
+        raise SetupError(f"There is no user {email_or_id!r}: give the exact address, the id or the sub of one.")
     if len(found) > 1:
-        ids = ", ".join(f"{row.id} (tenant {row.name})" for row in found[:10])
-        raise SetupError(f"Several users have the address {email_or_id!r}: give the id of one, such as {ids}.")
-    person = Person(*found[0])
+        others = ", ".join(f"{row[other]} (tenant {row['tenant']})" for row in found[:SHOWN])
+        raise SetupError(f"Several users have the {kind} {email_or_id!r}: give the {other} of one, such as {others}.")
+    person = Person(identity_column=identity, **found[0])
     require_becoming(connection, person.identity)
     return person

@@ -10,15 +10,15 @@ from typing import Any, Self
 from uuid import UUID
 
 import pytest
-from psycopg import AsyncClientCursor
-from sqlalchemy import URL, Engine, text
+from psycopg import AsyncClientCursor, Connection
+from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from app.identity import act_as, act_as_anonymous
-from tests.people import ACME_ADMIN, ACME_INACTIVE, ACME_MEMBER, GLOBEX_ADMIN, NOBODY
-from tests.tools import Counted, connect
+from tests.people import ACME_ADMIN, ACME_INACTIVE, ACME_MEMBER, GLOBEX_ADMIN, GLOBEX_MEMBER, NOBODY, sub_of
+from tests.tools import Counted, connect, url_of
 
 KINDS = ["session", "connection", "async-session", "async-connection"]
 
@@ -236,11 +236,51 @@ def test_refuses_autocommit_again_and_again(open_target: Callable[..., Target], 
 
 
 def test_a_leftover_of_supabases_older_setting_does_not_beat_it(target: Target) -> None:
+    older = text("SELECT current_setting('request.jwt.claim.sub')")
     target.scalar(text(f"SELECT set_config('request.jwt.claim.sub', '{GLOBEX_ADMIN}', false)"))
     target.commit()
     act_as(target.inner, ACME_MEMBER)
     assert target.visible() == 1
-    assert target.scalar(text("SELECT current_setting('request.jwt.claim.sub')")) == ""
+    assert target.scalar(older) == str(ACME_MEMBER)
+    target.commit()
+    act_as_anonymous(target.inner)
+    assert target.scalar(older) == ""
+
+
+def test_takes_the_tokens_sub_by_name(target: Target) -> None:
+    act_as(target=target.inner, sub=ACME_MEMBER)
+    assert target.who() == ("authenticated", str(ACME_MEMBER))
+    with pytest.raises(ValueError, match=r"^sub must be a UUID, not 'no'$"):
+        act_as(target=target.inner, sub="no")
+
+
+# What each of Supabase's versions of auth.uid() reads: either setting, or one of them alone.
+OLDER = "nullif(current_setting('request.jwt.claim.sub', true), '')"
+CLAIMS = "nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'"
+
+
+@pytest.mark.parametrize("reads", [f"coalesce({OLDER}, {CLAIMS})", OLDER, CLAIMS], ids=["either", "older", "claims"])
+def test_every_auth_uid_of_supabases_agrees_with_our_helpers(guide_connection: Connection[Any], reads: str) -> None:
+    """On the guide's own platform, whose policies ask auth.uid() of auth_id, and ours the helpers."""
+    guide_connection.execute(f"""
+        CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT ({reads})::uuid $$
+    """)
+    guide_connection.commit()
+    engine = create_engine(url_of(guide_connection).set(username="application"))
+    seen = text("SELECT auth.uid(), (SELECT array_agg(id) FROM users), (SELECT count(*) FROM chatbots)")
+    with Session(engine) as session:
+        for sub, user_id, chatbots in (
+            (sub_of(ACME_MEMBER), ACME_MEMBER, 1),
+            (sub_of(GLOBEX_MEMBER), GLOBEX_MEMBER, 1),
+            (ACME_MEMBER, None, 0),  # users.id is nobody's sub there
+        ):
+            act_as(session, sub)
+            assert session.execute(seen).one() == (sub, [user_id] if user_id else None, chatbots)
+            session.commit()
+        act_as_anonymous(session)
+        assert session.scalar(text("SELECT auth.uid()")) is None
+        assert session.scalar(text("SELECT count(*) FROM chatbots")) == 2
+    engine.dispose()
 
 
 @pytest.mark.parametrize("kind", KINDS)
