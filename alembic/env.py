@@ -11,7 +11,8 @@ from sqlalchemy.pool import NullPool
 from app.database import announced_engine
 from app.errors import SetupError
 from app.migration.autogenerate import AUTOGENERATE
-from app.migration.run import Patience, run
+from app.migration.options import given
+from app.migration.run import run
 from app.migration.settings import set_up_logging
 from app.migration.steps import finish_step, guard_steps
 from app.migration.version_table import valid_version_table
@@ -34,7 +35,7 @@ def migrate(connection: Connection | None, version_table_schema: str | None, **s
         transaction_per_migration=True,  # a step that is done stays done
         **AUTOGENERATE,
     )
-    guard_steps(context.get_context())
+    guard_steps(context.get_context(), given(config).decisions)
     context.run_migrations()  # it begins a transaction for each step
 
 
@@ -50,9 +51,9 @@ try:
     if context.is_offline_mode():
         migrate(None, "public", dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
     else:
-        patience = Patience.given(context.get_x_argument(as_dictionary=True))
+        options = given(config)  # before anything connects
         with announced_engine(poolclass=NullPool) as engine:
-            run(engine, migrate, exclusive=changes_the_database(), patience=patience)
+            run(engine, migrate, exclusive=changes_the_database(), options=options)
 except (SetupError, KeyboardInterrupt) as error:
     if config.cmd_opts is None:  # called from Python
         raise

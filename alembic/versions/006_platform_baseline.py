@@ -1,14 +1,19 @@
 """Lay the baseline: the platform as it is before the guide.
 
 What: in a database that has none of them, the tables tenants, users, conversations, messages and feedback, each with
-row security. In one that has all five, nothing on them: they are adopted as they are. In both, the roles that clients
-speak through, and schema chatbot_private with the helpers that tell row security who is asking.
-Locks: none on existing tables.
-Downgrade: drops the five tables with all their rows if this revision made them; adopted ones stay as they are. The
-roles stay: they belong to the whole cluster.
+row security. A database that has all five is adopted: it gets the columns that are missing of users.full_name,
+users.is_active, conversations.title and updated_at, and nothing else changes. In both, the roles that clients speak
+through, and schema chatbot_private with the helpers that resolve the caller by the column of users that holds the
+token's sub.
+Locks: ACCESS EXCLUSIVE on each adopted table that lacks a column, in a transaction of its own that lasts milliseconds
+(constant defaults: no rewrite).
+Downgrade: drops the five tables with all their rows if this revision made them; adopted ones stay as they were, without
+the columns that it added. The roles stay: they belong to the whole cluster.
 """
 
 from alembic import op
+
+from app.migration.takeover import execute, put_back, sql
 
 revision = "006"
 down_revision = None
@@ -18,7 +23,10 @@ depends_on = None
 
 def upgrade() -> None:
     create_roles()
-    record_whose_the_tables_are()
+    create_schema()
+    with op.get_context().autocommit_block():
+        add_missing_columns()
+    record_what_was_there()
     create_helpers()
     create_tenants()
     create_users()
@@ -29,6 +37,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        put_back("006")
     on_a_fresh_install("DROP TABLE public.feedback")
     on_a_fresh_install("DROP TABLE public.messages")
     on_a_fresh_install("DROP TABLE public.conversations")
@@ -38,8 +48,79 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION chatbot_private.tenant_id()")
     op.execute("DROP FUNCTION chatbot_private.user_id()")
     op.execute("DROP FUNCTION chatbot_private.claimed_user_id()")
+    op.execute("DROP FUNCTION chatbot_private.token_sub()")
+    op.execute("DROP FUNCTION chatbot_private.taken_over()")
+    op.execute("DROP FUNCTION chatbot_private.admin_roles()")
+    op.execute("DROP FUNCTION chatbot_private.identity_column()")
     op.execute("DROP FUNCTION chatbot_private.is_adopted()")
+    op.execute("DROP TABLE chatbot_private.replaced")
     op.execute("DROP SCHEMA chatbot_private")
+
+
+def create_schema() -> None:
+    # No client is granted USAGE: policies reach the helpers by themselves, and nobody calls them by name.
+    op.execute("CREATE SCHEMA IF NOT EXISTS chatbot_private")
+    op.execute("""
+        DO $$
+        DECLARE
+            grantee text;
+        BEGIN
+            FOR grantee IN  -- those to whom default privileges opened it
+                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
+                FROM pg_namespace, aclexplode(nspacl) AS acl
+                WHERE pg_namespace.oid = 'chatbot_private'::regnamespace AND acl.grantee <> nspowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON SCHEMA chatbot_private FROM %s', grantee);
+            END LOOP;
+        END
+        $$
+    """)
+    op.execute("COMMENT ON SCHEMA chatbot_private IS 'Helpers and guards of the chatbot platform''s row security'")
+    op.execute("""
+        CREATE TABLE IF NOT EXISTS chatbot_private.replaced (
+            id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            part text NOT NULL,
+            statement text NOT NULL
+        )
+    """)
+    op.execute("REVOKE ALL ON TABLE chatbot_private.replaced FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("""
+        COMMENT ON TABLE chatbot_private.replaced IS
+            'What revisions changed of a platform''s own: the statements by which downgrades put it back, last first'
+    """)
+
+
+def add_missing_columns() -> None:
+    # Nothing but the models needs them. Each default is constant for the statement, so no row is rewritten.
+    execute("""
+        DO $$
+        DECLARE
+            missing record;
+        BEGIN
+            FOR missing IN
+                SELECT relation, name, declaration
+                FROM (VALUES
+                    ('tenants', 'updated_at', 'timestamptz NOT NULL DEFAULT now()'),
+                    ('users', 'full_name', 'text'),
+                    ('users', 'is_active', 'boolean NOT NULL DEFAULT true'),
+                    ('users', 'updated_at', 'timestamptz NOT NULL DEFAULT now()'),
+                    ('conversations', 'title', 'text'),
+                    ('conversations', 'updated_at', 'timestamptz NOT NULL DEFAULT now()')
+                ) AS needed (relation, name, declaration)
+                WHERE to_regclass('public.' || relation) IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM pg_attribute
+                    WHERE attrelid = to_regclass('public.' || relation) AND attname = name AND NOT attisdropped
+                )
+            LOOP
+                INSERT INTO chatbot_private.replaced (part, statement) VALUES ('006',
+                    format('ALTER TABLE public.%I DROP COLUMN IF EXISTS %I', missing.relation, missing.name));
+                EXECUTE format('ALTER TABLE public.%I ADD COLUMN %I %s', missing.relation, missing.name,
+                    missing.declaration);
+                COMMIT;
+            END LOOP;
+        END
+        $$
+    """)
 
 
 def create_roles() -> None:
@@ -65,39 +146,43 @@ def create_roles() -> None:
     """)
 
 
-def record_whose_the_tables_are() -> None:
-    # No client is granted USAGE: policies reach the helpers by themselves, and nobody calls them by name.
-    op.execute("CREATE SCHEMA chatbot_private")
-    op.execute("""
+def record_what_was_there() -> None:
+    # As functions: whoever runs `alembic check` reads their bodies, and needs no right to the schema.
+    execute(f"""
         DO $$
         DECLARE
-            grantee text;
-        BEGIN
-            FOR grantee IN  -- those to whom default privileges opened it
-                SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
-                FROM pg_namespace, aclexplode(nspacl) AS acl
-                WHERE pg_namespace.oid = 'chatbot_private'::regnamespace AND acl.grantee <> nspowner
-            LOOP
-                EXECUTE format('REVOKE ALL ON SCHEMA chatbot_private FROM %s', grantee);
-            END LOOP;
-        END
-        $$
-    """)
-    op.execute("COMMENT ON SCHEMA chatbot_private IS 'Helpers and guards of the chatbot platform''s row security'")
-    op.execute("""
-        DO $$
+            column_of_sub name := (
+                SELECT choice FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE choice IS NOT NULL
+            );
+            roles text[] := string_to_array(nullif(current_setting('chatbots.admin_role', true), ''), ',');
         BEGIN
             EXECUTE format('CREATE FUNCTION chatbot_private.is_adopted() RETURNS boolean
                 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
                 CASE WHEN to_regclass('public.tenants') IS NULL THEN 'SELECT false' ELSE 'SELECT true' END);
+            EXECUTE format('CREATE FUNCTION chatbot_private.identity_column() RETURNS name
+                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
+                format('SELECT %L::name', column_of_sub));
+            EXECUTE format('CREATE FUNCTION chatbot_private.admin_roles() RETURNS text[]
+                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
+                format('SELECT %L::text[]', roles));
+            CREATE FUNCTION chatbot_private.taken_over() RETURNS text[]
+                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $taken$SELECT '{{}}'::text[]$taken$;
         END
         $$
     """)
-    op.execute("""
-        COMMENT ON FUNCTION chatbot_private.is_adopted() IS
-            'Whether the platform''s tables were there before revision 006. Then no revision changes their policies,'
-            ' grants or triggers, or drops one'
-    """)
+    for marker, comment in {
+        "is_adopted": (
+            "Whether the platform''s tables were there before revision 006. Then no revision changes their policies,"
+            " grants or triggers, or drops one"
+        ),
+        "identity_column": "The column of users that holds the token''s sub",
+        "admin_roles": "The values of users.role that make somebody an admin of chatbots; NULL until 008 knows",
+        "taken_over": "What the platform had of chatbots, users.role, conversations.chatbot_id and feedback.notes",
+    }.items():
+        op.execute(f"COMMENT ON FUNCTION chatbot_private.{marker}() IS '{comment}'")
+        op.execute(f"""
+            REVOKE ALL ON FUNCTION chatbot_private.{marker}() FROM PUBLIC, anon, authenticated, service_role
+        """)
 
 
 def on_a_fresh_install(statement: str) -> None:
@@ -135,10 +220,10 @@ def create_helpers() -> None:
     # Each fixes its search_path with pg_temp last. An empty one is no protection: PostgreSQL then looks for types and
     # tables in pg_temp first, where any client may have planted a domain named text whose CHECK runs as the owner.
 
-    # The person whom the token names, if its sub is a UUID. Nothing else is read: Supabase's auth.uid() prefers an
-    # older setting, where a leftover would beat the token, and raises on a malformed one.
+    # The token's sub, if it is a UUID. Nothing else is read: Supabase's auth.uid() prefers an older setting, where a
+    # leftover would beat the token, and raises on a malformed one.
     op.execute("""
-        CREATE FUNCTION chatbot_private.claimed_user_id() RETURNS uuid
+        CREATE FUNCTION chatbot_private.token_sub() RETURNS uuid
         LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
         AS $$
         DECLARE
@@ -152,26 +237,12 @@ def create_helpers() -> None:
         $$
     """)
 
-    # The caller, and their tenant: NULL, which no row matches, for whoever is unknown or inactive. They read users as
-    # its owner, past row security. PL/pgSQL, because it keeps its plans for the session.
-    op.execute("""
-        CREATE FUNCTION chatbot_private.user_id() RETURNS uuid
-        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-        AS $$
-        BEGIN
-            RETURN (SELECT id FROM public.users WHERE id = chatbot_private.claimed_user_id() AND is_active);
-        END
-        $$
-    """)
-    op.execute("""
-        CREATE FUNCTION chatbot_private.tenant_id() RETURNS uuid
-        LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-        AS $$
-        BEGIN
-            RETURN (SELECT tenant_id FROM public.users WHERE id = chatbot_private.claimed_user_id() AND is_active);
-        END
-        $$
-    """)
+    # The person whom the token names, the caller, and the caller's tenant. They read users as its owner, past row
+    # security. The column of the sub was unique when it was chosen; a sub that two rows have by now names nobody.
+    # PL/pgSQL keeps its plans for the session.
+    create_lookup("claimed_user_id", "(array_agg(person.id))[1]")
+    create_lookup("user_id", "(array_agg(person.id) FILTER (WHERE person.is_active))[1]")
+    create_lookup("tenant_id", "(array_agg(person.tenant_id) FILTER (WHERE person.is_active))[1]")
 
     op.execute("""
         CREATE FUNCTION chatbot_private.touch_updated_at() RETURNS trigger
@@ -184,18 +255,40 @@ def create_helpers() -> None:
         $$
     """)
     for helper, comment in {
-        "claimed_user_id": "The person whom the token names: its sub, if that is a UUID",
+        "token_sub": "The token''s sub, if that is a UUID",
+        "claimed_user_id": "The person whom the token names, active or not; NULL for nobody",
         "user_id": "The caller; NULL for whoever is unknown or inactive",
         "tenant_id": "The caller''s tenant; NULL for whoever is unknown or inactive",
         "touch_updated_at": "Trigger: the row was changed now",
     }.items():
         op.execute(f"COMMENT ON FUNCTION chatbot_private.{helper}() IS '{comment}'")
-    for helper in ("is_adopted", "claimed_user_id", "user_id", "tenant_id", "touch_updated_at"):
+    for helper in ("token_sub", "claimed_user_id", "user_id", "tenant_id", "touch_updated_at"):
         op.execute(f"""
             REVOKE ALL ON FUNCTION chatbot_private.{helper}() FROM PUBLIC, anon, authenticated, service_role
         """)
     op.execute("GRANT EXECUTE ON FUNCTION chatbot_private.user_id() TO authenticated")
     op.execute("GRANT EXECUTE ON FUNCTION chatbot_private.tenant_id() TO authenticated")
+
+
+def create_lookup(name: str, found: str) -> None:
+    execute(f"""
+        DO $$
+        BEGIN
+            EXECUTE format($create$
+                CREATE FUNCTION chatbot_private.{name}() RETURNS uuid
+                LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+                AS $body$
+                BEGIN
+                    RETURN (
+                        SELECT {found} FROM public.users AS person
+                        WHERE person.%I = chatbot_private.token_sub() HAVING count(*) = 1
+                    );
+                END
+                $body$
+            $create$, chatbot_private.identity_column());
+        END
+        $$
+    """)
 
 
 def create_tenants() -> None:
@@ -404,232 +497,19 @@ def keep_no_statistics_of_what_tenants_write() -> None:
         on_a_fresh_install(f"ALTER TABLE public.{table} ALTER COLUMN {column} SET STATISTICS 0")
 
 
+# The column of users that holds the token's sub: a row with the choice, or rows of reason and remedy.
+IDENTITY = sql(__file__, "identity")
+
 # What stands in the way of this revision, each with its remedy. Adopted tables must be such that the models read them,
 # row security of chatbots can rest on them, and later revisions may extend them.
-OBSTACLES = r"""
-    WITH baseline (name) AS (
-        VALUES ('tenants'), ('users'), ('conversations'), ('messages'), ('feedback')
-    ), adopted AS (
-        SELECT name, pg_class.* FROM baseline JOIN pg_class ON pg_class.oid = to_regclass('public.' || name)
-    ), needed AS (
-        SELECT split_part(names, '.', 1) AS relation, split_part(names, '.', 2) AS name, type
-        FROM (VALUES
-            ('uuid', 'tenants.id users.id users.tenant_id conversations.id conversations.tenant_id
-                conversations.user_id messages.id messages.conversation_id feedback.id feedback.message_id
-                feedback.user_id'),
-            ('text', 'tenants.name users.email users.full_name conversations.title messages.role messages.content
-                feedback.comment'),
-            ('timestamptz', 'tenants.created_at tenants.updated_at users.created_at users.updated_at
-                conversations.created_at conversations.updated_at messages.created_at feedback.created_at'),
-            ('boolean', 'users.is_active'),
-            ('integer', 'feedback.rating')
-        ) AS types (type, list), regexp_split_to_table(list, '\s+') AS names
-    ), found AS (
-        SELECT needed.*, attnum, attnotnull, attgenerated, format_type(atttypid, atttypmod) AS its_type,
-            CASE typtype WHEN 'd' THEN typbasetype ELSE pg_type.oid END AS base_type,
-            typcategory, adopted.oid AS table_oid
-        FROM needed JOIN adopted ON adopted.name = needed.relation
-        LEFT JOIN pg_attribute ON attrelid = adopted.oid AND attname = needed.name AND NOT attisdropped
-        LEFT JOIN pg_type ON pg_type.oid = atttypid
-    )
-    -- Some of the tables, but not all.
-    SELECT format('This database has %s, but no %s', have, lack),
-        'create what is missing, or install into a database that has none of them'
-    FROM (
-        SELECT string_agg(baseline.name, ', ') FILTER (WHERE oid IS NOT NULL),
-            string_agg(baseline.name, ', ') FILTER (WHERE oid IS NULL)
-        FROM baseline LEFT JOIN adopted USING (name)
-    ) AS counted (have, lack)
-    WHERE have IS NOT NULL AND lack IS NOT NULL
-    -- No plain tables.
+OBSTACLES = f"""
+    SELECT * FROM ({sql(__file__, "006_obstacles")}) AS platform (reason, remedy)
     UNION ALL
-    SELECT format('%s is %s', name, kind), 'put a plain table in its place'
-    FROM (
-        SELECT name, CASE
-            WHEN relkind = 'v' THEN 'a view'
-            WHEN relkind = 'm' THEN 'a materialized view'
-            WHEN relkind = 'f' THEN 'a foreign table'
-            WHEN relkind = 'p' THEN 'a partitioned table'
-            WHEN relkind <> 'r' THEN 'no table'
-            WHEN relispartition THEN 'a partition'
-            WHEN EXISTS (SELECT FROM pg_inherits WHERE adopted.oid IN (inhrelid, inhparent)) THEN 'a child or parent'
-            WHEN relpersistence <> 'p' THEN 'an unlogged table'
-            WHEN reloftype <> 0 THEN 'a typed table'
-        END
-        FROM adopted
-    ) AS kinds (name, kind)
-    WHERE kind IS NOT NULL
-    -- Columns that are missing, or that the models cannot read.
-    UNION ALL
-    SELECT format('%s has no column %s', relation, name), format('add it, of type %s', type)
-    FROM found WHERE attnum IS NULL
-    UNION ALL
-    SELECT format('%s.%s is of type %s, not %s', relation, name, its_type, type),
-        CASE WHEN its_type ~ '^timestamp' THEN 'convert it in a session with TimeZone UTC, which rewrites no row'
-        ELSE 'convert it' END
-    FROM found
-    WHERE attnum IS NOT NULL AND NOT CASE type
-        WHEN 'text' THEN typcategory IN ('S', 'E')
-        WHEN 'integer' THEN base_type IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
-        ELSE base_type = type::regtype
-    END
-    UNION ALL
-    SELECT format('%s.%s may be NULL', relation, name), 'fill it and set it NOT NULL'
-    FROM found
-    WHERE NOT attnotnull
-        AND format('%s.%s', relation, name) IN ('users.tenant_id', 'users.is_active', 'conversations.tenant_id')
-    UNION ALL
-    SELECT format('%s.id is not the primary key', relation), 'make it the primary key, not deferrable'
-    FROM found
-    WHERE name = 'id' AND relation <> 'feedback' AND attnum IS NOT NULL
-        AND NOT EXISTS (
-            SELECT FROM pg_index
-            WHERE indrelid = table_oid AND indisprimary AND indimmediate AND indisvalid AND indkey::text = attnum::text
-        )
-    UNION ALL
-    SELECT format('%s.%s is computed when it is read', relation, name), 'store it'
-    FROM found WHERE attgenerated = 'v'
-    UNION ALL
-    SELECT format('Column %s of %s is of the row type of %s, which gets a column', attname, attrelid::regclass, name),
-        'give it another type'
-    FROM pg_attribute JOIN adopted ON atttypid = reltype
-    WHERE name IN ('users', 'conversations') AND NOT attisdropped
-    -- Clients whom row security, or the guard on users, would not bind.
-    UNION ALL
-    SELECT format('Role %s is past row security', rolname), format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS', rolname)
-    FROM pg_roles WHERE rolname IN ('anon', 'authenticated') AND (rolsuper OR rolbypassrls)
-    UNION ALL
-    SELECT format('%s belongs to %s, whose rights %s has', name, relowner::regrole, rolname),
-        'give it an owner that no client is a member of'
-    FROM adopted JOIN pg_roles ON pg_has_role(pg_roles.oid, relowner, 'USAGE')
-    WHERE rolname IN ('anon', 'authenticated') AND NOT rolsuper
-    UNION ALL
-    SELECT format('Role %s has the rights of %s, past what this package grants', client.rolname, held.rolname),
-        format('REVOKE %I FROM %I, or from what stands between', held.rolname, client.rolname)
-    FROM pg_roles AS client JOIN pg_roles AS held ON pg_has_role(client.oid, held.oid, 'USAGE')
-    WHERE client.rolname IN ('anon', 'authenticated') AND NOT client.rolsuper
-        AND held.rolname IN (current_user, 'service_role', 'pg_read_all_data', 'pg_write_all_data')
-    -- What the migrating role may do.
-    UNION ALL
-    SELECT format('%s belongs to %s, and you are %s', name, relowner::regrole, current_user), 'connect as its owner'
-    FROM adopted
-    WHERE name IN ('users', 'conversations', 'feedback') AND NOT pg_has_role(relowner, 'USAGE')
-    UNION ALL
-    SELECT format('%s may not reference tenants', current_user),
-        format('as its owner, GRANT REFERENCES ON TABLE public.tenants TO %I', current_user)
-    FROM found
-    WHERE relation = 'tenants' AND name = 'id' AND NOT has_column_privilege(table_oid, attnum, 'REFERENCES')
-    UNION ALL
-    SELECT format('%s has FORCE ROW LEVEL SECURITY, which hides its rows from %s', name, current_user),
-        'set it NO FORCE ROW LEVEL SECURITY, or connect as a role with BYPASSRLS'
-    FROM adopted
-    WHERE name IN ('users', 'conversations') AND relrowsecurity AND relforcerowsecurity
-        AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
-    UNION ALL
-    SELECT format('%s may not create schemas in database %s', current_user, current_database()),
-        format('as its owner, GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)
-    WHERE NOT has_database_privilege(current_database(), 'CREATE')
-    UNION ALL
-    SELECT format('%s may not create tables in schema public', current_user),
-        format('as its owner, GRANT CREATE ON SCHEMA public TO %I', current_user)
-    WHERE has_schema_privilege(to_regnamespace('public'), 'CREATE') IS NOT TRUE
-    UNION ALL
-    SELECT format('%s may not create the roles that clients speak through', current_user),
-        'as a superuser, run once: ' || string_agg(format('CREATE ROLE %s', role), '; ')
-    FROM unnest(ARRAY['anon NOLOGIN', 'authenticated NOLOGIN', 'service_role NOLOGIN BYPASSRLS']) AS role, pg_roles
-    WHERE rolname = current_user AND to_regrole(split_part(role, ' ', 1)) IS NULL
-        AND NOT (rolsuper OR rolcreaterole AND (role !~ 'BYPASSRLS'
-            OR rolbypassrls AND current_setting('server_version_num')::int >= 160000))
-    HAVING count(*) > 0
-    -- Names that this revision needs.
-    UNION ALL
-    SELECT 'Schema chatbot_private exists already', 'rename it: this package keeps its own helpers under that name'
-    WHERE to_regnamespace('chatbot_private') IS NOT NULL
+    SELECT reason, remedy FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE reason IS NOT NULL
 """
 
 # What the platform allows clients that weakens the row security of chatbots, or its own: theirs to decide.
-WARNINGS = """
-    WITH adopted AS (
-        SELECT * FROM pg_class
-        WHERE oid = ANY (ARRAY[to_regclass('public.tenants'), to_regclass('public.users'),
-            to_regclass('public.conversations'), to_regclass('public.messages'), to_regclass('public.feedback')])
-    ), client AS (
-        SELECT oid, rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated')
-    )
-    SELECT format('Row security is off on %s, which %s may use: every tenant''s rows are open to them',
-        string_agg(DISTINCT relname, ', '), string_agg(DISTINCT rolname, ', '))
-    FROM adopted JOIN client ON has_any_column_privilege(client.oid, adopted.oid, 'SELECT, INSERT, UPDATE')
-        OR has_table_privilege(client.oid, adopted.oid, 'DELETE')
-    WHERE NOT relrowsecurity
-    HAVING count(*) > 0
-    UNION ALL
-    SELECT format('%s may insert into users%s: have its policy fix id and tenant_id, or people choose their tenant',
-        string_agg(rolname, ', '),
-        CASE WHEN bool_or(has_table_privilege(client.oid, adopted.oid, 'DELETE'))
-            THEN ', also after deleting their own row, which makes an inactive person active, too' END)
-    FROM adopted JOIN client ON has_any_column_privilege(client.oid, adopted.oid, 'INSERT')
-    WHERE relname = 'users' AND (NOT relrowsecurity OR EXISTS (
-        SELECT FROM pg_policy, unnest(polroles) AS audience
-        WHERE polrelid = adopted.oid AND polcmd IN ('a', '*') AND polpermissive
-            AND (audience = 0 OR pg_has_role(client.oid, audience, 'USAGE'))
-    ))
-    HAVING count(*) > 0
-    UNION ALL
-    SELECT format('%s may insert into users through view %s, as its owner: set it security_invoker',
-        string_agg(rolname, ', '), ev_class::regclass)
-    FROM adopted JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = adopted.oid
-        AND classid = 'pg_rewrite'::regclass AND refobjsubid = 1
-    JOIN pg_rewrite ON pg_rewrite.oid = objid
-    JOIN pg_class AS view ON view.oid = ev_class AND view.relkind = 'v'
-    JOIN client ON has_any_column_privilege(client.oid, view.oid, 'INSERT')
-    WHERE adopted.relname = 'users' AND pg_relation_is_updatable(view.oid, false) & 8 <> 0
-        AND coalesce(array_to_string(view.reloptions, ','), '') !~ 'security_invoker=(true|on|yes|1)'
-    GROUP BY ev_class
-    UNION ALL
-    SELECT format('Foreign key %s of users follows %s, where %s may write: from 007 on, what it would change of people'
-        ' is refused to them, in functions of the owner too', conname, confrelid::regclass, string_agg(rolname, ', '))
-    FROM pg_constraint JOIN adopted ON adopted.oid = conrelid AND relname = 'users'
-    JOIN client ON confupdtype IN ('c', 'n', 'd') AND has_any_column_privilege(client.oid, confrelid, 'UPDATE')
-        OR confdeltype IN ('n', 'd') AND has_table_privilege(client.oid, confrelid, 'DELETE')
-    WHERE contype = 'f' AND EXISTS (
-        SELECT FROM pg_attribute
-        WHERE attrelid = conrelid AND attnum = ANY (conkey) AND attname IN ('id', 'tenant_id', 'is_active')
-    )
-    GROUP BY conname, confrelid
-    UNION ALL
-    SELECT format('%s belongs to %s, and chatbots will belong to %s: migrate as the owner of all', relname,
-        relowner::regrole, current_user)
-    FROM adopted WHERE relname = 'users' AND relowner <> current_user::regrole
-    UNION ALL
-    SELECT format('Rules rewrite what is written to %s: a key''s or guard''s work, too', string_agg(relname, ', '))
-    FROM adopted WHERE relname IN ('users', 'conversations') AND relhasrules HAVING count(*) > 0
-    UNION ALL
-    SELECT 'Everybody may create objects in schema public, under names that others use: REVOKE CREATE ON SCHEMA public'
-        ' FROM PUBLIC'
-    FROM pg_namespace, aclexplode(nspacl) AS acl
-    WHERE nspname = 'public' AND acl.grantee = 0 AND privilege_type = 'CREATE'
-    UNION ALL
-    SELECT format('Role service_role is bound by row security: ALTER ROLE service_role BYPASSRLS')
-    FROM pg_roles WHERE rolname = 'service_role' AND NOT rolsuper AND NOT rolbypassrls
-    UNION ALL
-    SELECT format('Role %s is a member of %s, whose rights it has or may take: `alembic check` names that until it is'
-        ' revoked', client.rolname, string_agg(held.rolname, ', ' ORDER BY held.rolname))
-    FROM client JOIN pg_auth_members ON member = client.oid JOIN pg_roles AS held ON held.oid = roleid
-    GROUP BY client.rolname
-    UNION ALL
-    SELECT format('Schema %s has tables tenants, users, conversations, messages and feedback, which stay unknown:'
-        ' this package works in schema public', nspname)
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname <> 'public' AND relname IN ('tenants', 'users', 'conversations', 'messages', 'feedback')
-        AND NOT EXISTS (TABLE adopted)
-    GROUP BY nspname HAVING count(*) = 5
-    UNION ALL
-    SELECT format('%s hold TRIGGER or TRUNCATE on %s: the one runs code as whoever writes, the owner too, the other'
-        ' empties it for every tenant; REVOKE them',
-        string_agg(DISTINCT rolname, ', '), string_agg(DISTINCT relname, ', '))
-    FROM adopted JOIN client ON has_table_privilege(client.oid, adopted.oid, 'TRIGGER, TRUNCATE')
-    HAVING count(*) > 0
-"""
+WARNINGS = sql(__file__, "006_warnings")
 
 # What a downgrade loses; of adopted tables, nothing.
 LOSSES = """

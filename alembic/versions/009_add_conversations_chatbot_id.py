@@ -2,15 +2,30 @@
 
 What: the column; a foreign key over (tenant_id, chatbot_id), so that no role, not even one past row security, links a
 conversation to another tenant's chatbot; a guard, so that a link goes only to a chatbot that its writer can see; two
-indexes, over linked conversations alone. Where 006 made conversations, column grants.
+indexes, over linked conversations alone. Where 006 made conversations, column grants. A chatbot_id that is there
+already is taken over with its links, and its foreign key is replaced by ours.
 Locks: ACCESS EXCLUSIVE on conversations for milliseconds (a nullable column: no rewrite), then SHARE ROW EXCLUSIVE on
 conversations and chatbots for milliseconds (the key, NOT VALID). Then, blocking neither reads nor writes, a scan of
 conversations for the key and two indexes built CONCURRENTLY.
-Downgrade: loses which chatbot each conversation was with. ACCESS EXCLUSIVE on conversations and chatbots for
-milliseconds (the key), then on conversations alone.
+Downgrade: loses which chatbot each conversation was with, unless the column was there before. ACCESS EXCLUSIVE on
+conversations and chatbots for milliseconds (the key), then on conversations alone.
 """
 
 from alembic import op
+
+from app.migration.takeover import (
+    is_taken_over,
+    let_go,
+    park_constraint,
+    park_indexes,
+    put_back,
+    record,
+    rename_column,
+    replace_foreign_keys,
+    sql,
+    take_over,
+    unless_taken_over,
+)
 
 revision = "009"
 down_revision = "008"
@@ -18,7 +33,17 @@ branch_labels = None
 depends_on = None
 
 
+# No interrupted run of this revision made the column: that comes together with our guard.
+NOT_BEGUN = """NOT EXISTS (
+            SELECT FROM pg_trigger
+            WHERE tgrelid = 'public.conversations'::regclass AND tgname = 'conversations_guard_chatbot_update'
+                AND tgfoid = to_regproc('chatbot_private.require_visible_chatbot')
+        )"""
+KEY = "conversations_tenant_id_chatbot_id_fkey"
+
+
 def upgrade() -> None:
+    take_over_links()
     op.execute("ALTER TABLE public.conversations ADD COLUMN IF NOT EXISTS chatbot_id uuid")
     op.execute("""
         COMMENT ON COLUMN public.conversations.chatbot_id IS
@@ -27,6 +52,7 @@ def upgrade() -> None:
     create_guard()
     with op.get_context().autocommit_block():
         add_foreign_key()
+        replace_foreign_keys("009 keys", "conversations", "chatbot_id", KEY)
         drop_index_if_invalid("idx_conversations_chatbot_id")
         drop_index_if_invalid("idx_conversations_tenant_chatbot")
         op.execute("SET lock_timeout = 0")  # what CONCURRENTLY waits for, it does not block
@@ -47,17 +73,41 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
+        put_back("009 keys")
         op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_conversations_tenant_chatbot")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS public.idx_conversations_chatbot_id")
         op.execute("SELECT set_config('lock_timeout', current_setting('chatbots.lock_timeout', true), false)")
-        op.execute("""
-            ALTER TABLE public.conversations DROP CONSTRAINT IF EXISTS conversations_tenant_id_chatbot_id_fkey
-        """)
+        op.execute(f"ALTER TABLE public.conversations DROP CONSTRAINT IF EXISTS {KEY}")
+    # With the end of the step, so that none of theirs is taken for ours by a run that goes on after an interruption.
+    put_back("009 indexes", at_once=True)
+    put_back("009", at_once=True)
     op.execute("DROP TRIGGER conversations_guard_chatbot_update ON public.conversations")
     op.execute("DROP TRIGGER conversations_guard_chatbot_insert ON public.conversations")
     op.execute("DROP FUNCTION chatbot_private.require_visible_chatbot()")
-    op.execute("ALTER TABLE public.conversations DROP COLUMN chatbot_id")
+    unless_taken_over("conversations.chatbot_id", "ALTER TABLE public.conversations DROP COLUMN chatbot_id")
+    let_go("conversations.chatbot_id")
+
+
+def take_over_links() -> None:
+    theirs = f"""EXISTS (
+            SELECT FROM pg_attribute
+            WHERE attrelid = 'public.conversations'::regclass AND attname = 'chatbot_id' AND NOT attisdropped
+        ) AND {NOT_BEGUN}"""
+    take_over("conversations.chatbot_id", theirs)
+    record(
+        "009",
+        f"""
+        SELECT format('COMMENT ON COLUMN public.conversations.chatbot_id IS %L', col_description(attrelid, attnum))
+        FROM pg_attribute
+        WHERE attrelid = 'public.conversations'::regclass AND attname = 'chatbot_id'
+            AND {is_taken_over("conversations.chatbot_id")} AND {NOT_BEGUN}
+        """,
+    )
+    park_indexes(
+        "009", "conversations", ("idx_conversations_chatbot_id", "idx_conversations_tenant_chatbot"), NOT_BEGUN
+    )
+    park_constraint("009", "conversations", KEY, NOT_BEGUN)
 
 
 def create_guard() -> None:
@@ -112,7 +162,7 @@ def add_foreign_key() -> None:
         END
         $$
     """)
-    op.execute("ALTER TABLE public.conversations VALIDATE CONSTRAINT conversations_tenant_id_chatbot_id_fkey")
+    op.execute(f"ALTER TABLE public.conversations VALIDATE CONSTRAINT {KEY}")
 
 
 def on_a_fresh_install(statement: str) -> None:
@@ -144,46 +194,15 @@ def drop_index_if_invalid(name: str) -> None:
     """)
 
 
-# What bears the names that this revision needs, unless an interrupted run of it made them, together with our guard.
-OBSTACLES = """
-    WITH ours AS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = to_regclass('public.conversations') AND tgname = 'conversations_guard_chatbot_update'
-            AND tgfoid = to_regproc('chatbot_private.require_visible_chatbot')
-    )
-    SELECT 'conversations has a column chatbot_id of its own', 'rename it: this package makes one of that name'
-    FROM pg_attribute
-    WHERE attrelid = to_regclass('public.conversations') AND attname = 'chatbot_id' AND NOT attisdropped
-        AND NOT EXISTS (TABLE ours)
-    UNION ALL
-    SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
-    FROM pg_class
-    WHERE relnamespace = to_regnamespace('public')
-        AND relname IN ('idx_conversations_chatbot_id', 'idx_conversations_tenant_chatbot')
-        AND NOT EXISTS (TABLE ours)
-    UNION ALL
-    SELECT 'conversations.tenant_id may be NULL', 'set it NOT NULL: a link without a tenant could go anywhere'
-    FROM pg_attribute
-    WHERE attrelid = to_regclass('public.conversations') AND attname = 'tenant_id' AND NOT attnotnull
-        AND to_regnamespace('chatbot_private') IS NOT NULL  -- or 006 tells it
-    UNION ALL
-    SELECT format('Constraint %s of conversations exists already', conname),
-        'rename it: this package makes one of that name'
-    FROM pg_constraint
-    WHERE conrelid = to_regclass('public.conversations') AND conname = 'conversations_tenant_id_chatbot_id_fkey'
-        AND NOT EXISTS (TABLE ours)
-    UNION ALL
-    SELECT format('Trigger %s of conversations exists already', tgname),
-        'rename it: this package makes one of that name'
-    FROM pg_trigger
-    WHERE tgrelid = to_regclass('public.conversations')
-        AND tgname IN ('conversations_guard_chatbot_insert', 'conversations_guard_chatbot_update')
-        AND NOT EXISTS (TABLE ours)
-"""
+# A chatbot_id that is no link to chatbots, and what bears the names that this revision needs.
+OBSTACLES = sql(__file__, "009_obstacles").replace("{rename}", rename_column("conversations", "chatbot_id"))
 
-LOSSES = """
+# Links that ours does not admit.
+ROW_OBSTACLES = sql(__file__, "009_row_obstacles")
+
+LOSSES = f"""
     SELECT format('the chatbot of %s conversations', count(*)) FROM public.conversations
-    WHERE chatbot_id IS NOT NULL HAVING count(*) > 0
+    WHERE chatbot_id IS NOT NULL AND NOT {is_taken_over("conversations.chatbot_id")} HAVING count(*) > 0
 """
 
 # What unpacks whole rows of conversations finds one column more.
@@ -206,6 +225,10 @@ DEPENDENTS = """
     FROM pg_depend JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
     WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass('public.conversations')
         AND attname = 'chatbot_id' AND deptype = 'n'
+        AND NOT EXISTS (
+            SELECT FROM pg_proc
+            WHERE oid = to_regprocedure('chatbot_private.taken_over()') AND prosrc ~ 'conversations\\.chatbot_id'
+        )
         AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
             SELECT pg_trigger.oid FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
             WHERE tgrelid = to_regclass('public.conversations') AND pronamespace = to_regnamespace('chatbot_private')

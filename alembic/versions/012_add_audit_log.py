@@ -218,11 +218,11 @@ def create_erasure() -> None:
 
 
 def watch_users() -> None:
-    # A person is taken for an active plain user until the log says otherwise: that one of those comes or goes, as by
+    # A person is taken for active and no admin until the log says otherwise: that one of those comes or goes, as by
     # sign-up, changes nobody's role or activity.
     op.execute("""
         CREATE OR REPLACE TRIGGER users_audit_insert AFTER INSERT ON public.users
-        FOR EACH ROW WHEN (NEW.role <> 'user' OR NOT NEW.is_active)
+        FOR EACH ROW WHEN (chatbot_private.is_admin_role(NEW.role) OR NEW.is_active IS NOT TRUE)
         EXECUTE FUNCTION chatbot_private.audit_row('role', 'is_active')
     """)
     op.execute("""
@@ -235,7 +235,7 @@ def watch_users() -> None:
     """)
     op.execute("""
         CREATE OR REPLACE TRIGGER users_audit_delete AFTER DELETE ON public.users
-        FOR EACH ROW WHEN (OLD.role <> 'user' OR NOT OLD.is_active)
+        FOR EACH ROW WHEN (chatbot_private.is_admin_role(OLD.role) OR OLD.is_active IS NOT TRUE)
         EXECUTE FUNCTION chatbot_private.audit_row('role', 'is_active')
     """)
     op.execute("""

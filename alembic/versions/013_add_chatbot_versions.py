@@ -180,8 +180,8 @@ def create_trigger_functions() -> None:
         DECLARE
             author uuid;
         BEGIN
-            IF chatbot_private.claimed_user_id() IS NOT NULL THEN
-                author := chatbot_private.user_id();
+            IF chatbot_private.token_sub() IS NOT NULL THEN
+                author := chatbot_private.claimed_user_id();
             ELSIF TG_OP = 'INSERT' THEN
                 author := NEW.created_by;
             END IF;

@@ -1,9 +1,13 @@
 """Blocks of PL/pgSQL that a step begins with: they raise what stands in its way, and tell what it breaks or loses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from alembic.runtime.migration import RevisionStep
 from alembic.script import Script
+
+# What a query that reads rows may meet where its table or column is not there yet, or is not the role's to read.
+NOT_THERE = "undefined_table OR undefined_column OR undefined_function OR insufficient_privilege"
 
 
 def do(block: str) -> str:
@@ -22,33 +26,76 @@ def stated(revision: Script, name: str) -> str | None:
     return query
 
 
-def stated_in_the_way(step: RevisionStep) -> str | None:
-    """The query for what stands in the way of a step."""
-    return stated(step.revision, "OBSTACLES" if step.is_upgrade else "DEPENDENTS")
+@dataclass(frozen=True)
+class Question:
+    """A query for what stands in the way of a step: a row each, of reason and remedy.
+
+    Args:
+        query: the SELECT.
+        of_rows: whether it reads tables that may not be there yet; then it finds nothing where they are missing.
+        condition: SQL that decides whether to ask at all.
+    """
+
+    query: str
+    of_rows: bool = False
+    condition: str = "true"
 
 
-def union(queries: Iterable[str | None]) -> str | None:
-    """One query for the rows of several, of reason and remedy, in their order."""
-    selects = [f"SELECT * FROM ({query}) AS stated (reason, remedy)" for query in queries if query is not None]
-    return " UNION ALL ".join(selects) or None
+def stated_in_the_way(step: RevisionStep, condition: str = "true") -> list[Question]:
+    """The queries for what stands in the way of a step."""
+    if not step.is_upgrade:
+        query = stated(step.revision, "DEPENDENTS")
+        return [Question(query, condition=condition)] if query is not None else []
+    return obstacles_of(step.revision, condition)
 
 
-def no_obstacles(query: str | None, outcome: str) -> str | None:
-    """The block that raises unless a query of reasons and remedies finds none."""
-    return (
-        query
-        and f"""
+def obstacles_of(revision: Script, condition: str = "true") -> list[Question]:
+    """The queries for what stands in the way of a revision's upgrade."""
+    catalog, rows = stated(revision, "OBSTACLES"), stated(revision, "ROW_OBSTACLES")
+    found = [Question(catalog, condition=condition)] if catalog is not None else []
+    return found + ([Question(rows, of_rows=True, condition=condition)] if rows is not None else [])
+
+
+def no_obstacles(questions: Sequence[Question], outcome: str) -> str | None:
+    """The block that raises unless none of the questions finds a row.
+
+    Args:
+        questions: the queries.
+        outcome: what an error begins with, such as "Nothing was changed".
+    """
+    if not questions:
+        return None
+    return f"""
         DECLARE
-            obstacles text;
-        BEGIN
-            SELECT string_agg(format(E'\\n  - %s: %s', reason, remedy), '') INTO obstacles
-            FROM ({query}) AS obstacle;
-            IF obstacles IS NOT NULL THEN
+            obstacles text := '';
+        BEGIN{collect(questions)}
+            IF obstacles <> '' THEN
                 RAISE EXCEPTION '{outcome}, because this database does not fit:%', obstacles
                     USING ERRCODE = 'object_not_in_prerequisite_state';
             END IF;
         END"""
-    )
+
+
+def collect(questions: Sequence[Question]) -> str:
+    """The statements that add each row of the questions to the variable `obstacles`, a line each."""
+    return "".join(map(asked, questions))
+
+
+def asked(question: Question) -> str:
+    """The statements that ask one question. PL/pgSQL plans a query when it comes to it, not where it skips it."""
+    add = f"""
+                obstacles := obstacles || coalesce((
+                    SELECT string_agg(format(E'\\n  - %s: %s', reason, remedy), '')
+                    FROM ({question.query}) AS stated (reason, remedy)
+                ), '');"""
+    if question.of_rows:
+        add = f"""
+                BEGIN{add}
+                EXCEPTION WHEN {NOT_THERE} THEN NULL;
+                END;"""
+    return f"""
+            IF {question.condition} THEN{add}
+            END IF;"""
 
 
 def warnings(step: RevisionStep) -> str | None:
@@ -61,8 +108,8 @@ def warnings(step: RevisionStep) -> str | None:
 
 def tell(query: str | None, message: str) -> str | None:
     """The block that raises a warning for each row of a query; in the message, % stands for the row."""
-    # What is gone was told by the run that dropped it and was interrupted afterwards; what the role may not read
-    # (an adopted platform's tenants, perhaps) is not its own, and no step of its drops it.
+    # An interrupted run has warned of what it dropped. What the role may not read (an adopted platform's tenants,
+    # perhaps) is not its own, and none of its steps drops it.
     return (
         query
         and f"""
@@ -73,6 +120,6 @@ def tell(query: str | None, message: str) -> str | None:
                 RAISE WARNING '{message}', told;
             END LOOP;
         EXCEPTION
-            WHEN undefined_table OR undefined_column OR insufficient_privilege THEN NULL;
+            WHEN {NOT_THERE} THEN NULL;
         END"""
     )

@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateTable
 from app import seed
 from app.errors import SetupError
 from app.migration.blocks import warnings
+from app.migration.options import Decisions, given
 from app.migration.scripts import (
     REVISION,
     SETTINGS,
@@ -31,12 +32,13 @@ from app.migration.scripts import (
     ends_at,
     fits,
     is_due,
+    quoted,
     require_a_place,
     statements,
 )
 from app.migration.settings import FIRST, revisions
 from app.migration.steps import finishing
-from app.migration.version_table import BASE, valid_version_table
+from app.migration.version_table import BASE, keep_decisions, valid_version_table
 
 PACKAGE = "chatbot-platform-schema"
 APPLY, ROLL_BACK, SEED = "apply_multi_agent_migrations", "rollback_multi_agent_migrations", "seed_chatbots_data"
@@ -89,7 +91,8 @@ def put(directory: Path, texts: Mapping[Path, str]) -> None:
 def files(config: Config) -> dict[str, str]:
     """The guide's files by their names without .sql."""
     script = revisions(config)
-    made = Files(script, valid_version_table(config.get_main_option("version_table", "alembic_version")))
+    table = valid_version_table(config.get_main_option("version_table", "alembic_version"))
+    made = Files(script, table, given(config).decisions)
     found = {file_of(step): made.of_step(step) for step in made.upgrades}
     found |= {file_of(step): made.of_step(step) for step in made.rollbacks}
     found[APPLY] = made.of_steps(made.upgrades, [f"Upgrade to revision {made.revisions[-1]}, from wherever it is."])
@@ -111,10 +114,12 @@ class Files:
     Args:
         script: the revisions.
         version_table: its name.
+        decisions: what the operator decided, which is written into each file.
     """
 
-    def __init__(self, script: ScriptDirectory, version_table: str) -> None:
+    def __init__(self, script: ScriptDirectory, version_table: str, decisions: Decisions) -> None:
         """Find the steps."""
+        self.decisions = decisions
         self.revisions = chain(script)
         self.version_table = version_table
         all_of_them = [script.get_revision(each) for each in self.revisions]
@@ -137,7 +142,9 @@ class Files:
             " This holds its locks to the end, also while it checks rows and builds indexes, and everybody waits."
         )
         place = require_a_place(self.version_table, self.revisions, steps, first)
-        return file([*paragraphs, live], [place, fits(steps), *map(self.block_of, steps)])
+        return file(
+            [*paragraphs, live], [place, keep_decisions(), fits(steps), *map(self.block_of, steps)], self.decisions
+        )
 
     def of_samples(self) -> str:
         """The file of the sample chatbots."""
@@ -146,7 +153,7 @@ class Files:
         title = (
             "Add the six sample chatbots, in a demo tenant with an admin and two members, like `python -m app seed`."
         )
-        return file([title], [place, *seed.statements()])
+        return file([title], [place, *seed.statements()], Decisions())
 
     def block_of(self, step: RevisionStep) -> str:
         """The statements of a step, which run if the database is where it begins."""
@@ -179,7 +186,7 @@ def in_one_transaction(statement: str) -> str | None:
     return re.sub(r"^ *COMMIT;\n", "", at_once, flags=re.MULTILINE)  # what goes in many transactions
 
 
-def file(paragraphs: Iterable[str], blocks: Iterable[str | None]) -> str:
+def file(paragraphs: Iterable[str], blocks: Iterable[str | None], decisions: Decisions) -> str:
     """A file: what it does as a comment, and one statement that does it."""
     usage = (
         f"Written by `python -m app sql` of chatbot-platform-schema {importlib.metadata.version(PACKAGE)}: edit the"
@@ -191,12 +198,12 @@ def file(paragraphs: Iterable[str], blocks: Iterable[str | None]) -> str:
         textwrap.fill(each, 116, initial_indent="-- ", subsequent_indent="-- ", break_on_hyphens=False)
         for each in [*paragraphs, usage]
     )
-    settings = {**SETTINGS, "client_min_messages": "warning"}
+    settings = {**SETTINGS, **decisions.settings(), "client_min_messages": "warning"}
     return f"""{comment}
 
 DO $chatbots$
 DECLARE
-    chatbots_settings CONSTANT jsonb := '{json.dumps(settings)}';
+    chatbots_settings CONSTANT jsonb := {quoted(json.dumps(settings))};
     chatbots_before CONSTANT jsonb := (
         SELECT pg_catalog.jsonb_object_agg(key, pg_catalog.current_setting(key, true))
         FROM pg_catalog.jsonb_object_keys(chatbots_settings) AS key

@@ -6,19 +6,20 @@ step does and locks is its docstring; the indexes and constraints are those of i
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedFunction, UndefinedTable
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from app.catalog.adoption import TABLES
-from app.migration.blocks import stated, union
+from app.migration.blocks import obstacles_of, stated
 from app.migration.scripts import described, statements
 from app.migration.settings import revisions
 from app.migration.version_table import half_done_step
@@ -29,6 +30,7 @@ BUILDS = re.compile(
 )
 VALIDATES = re.compile(r"ALTER TABLE public\.(\w+) VALIDATE CONSTRAINT (\w+)")
 
+NOT_THERE = (UndefinedTable, UndefinedColumn, UndefinedFunction, InsufficientPrivilege)
 HERE = text("""
     SELECT string_agg(name, ', ') FROM unnest(CAST(:names AS text[])) AS name
     WHERE to_regclass('public.' || name) IS NOT NULL
@@ -94,10 +96,14 @@ def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
     applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
     chain = list(reversed(list(script.walk_revisions())))
     pending = [each for each in chain if each.revision not in applied]
-    obstacles = union(stated(each, "OBSTACLES") for each in pending)
     return Preflight(
         situation(connection, heads, version_table),
-        [(row[0], row[1]) for row in connection.execute(text(obstacles))] if obstacles else [],
+        [
+            (row[0], row[1])
+            for each in pending
+            for question in obstacles_of(each)
+            for row in rows_of(connection, question.query, may_fail=question.of_rows)
+        ],
         [step(each, connection) for each in pending],
         [
             f"{each.revision}: {lost}"
@@ -120,15 +126,18 @@ def situation(connection: Connection, heads: tuple[str, ...], version_table: str
 
 
 def answers(connection: Connection, revision: Script, name: str) -> list[str]:
-    """The rows of a query that a revision states; none where `app.migration.steps.tell` would tell none."""
+    """The rows of a query that a revision states; none where `app.migration.blocks.tell` would tell none."""
     query = stated(revision, name)
-    if query is None:
-        return []
+    return [] if query is None else [row[0] for row in rows_of(connection, query, may_fail=True)]
+
+
+def rows_of(connection: Connection, query: str, *, may_fail: bool) -> Sequence[Sequence[Any]]:
+    """The rows of a query as it is written; none where it may fail, and its tables are not there or not to be read."""
     try:
         with connection.begin_nested():
-            return list(connection.scalars(text(query)))
+            return connection.exec_driver_sql(query, execution_options={"no_parameters": True}).all()
     except ProgrammingError as error:
-        if not isinstance(error.orig, UndefinedTable | UndefinedColumn | InsufficientPrivilege):
+        if not may_fail or not isinstance(error.orig, NOT_THERE):
             raise
         return []
 

@@ -13,7 +13,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import RevisionStep
 from alembic.script import Script, ScriptDirectory
 
-from app.migration.blocks import no_obstacles, stated_in_the_way, union
+from app.migration.blocks import no_obstacles, stated_in_the_way
 from app.migration.concurrency import LOCK_KEY
 from app.migration.run import SESSION_SETTINGS
 from app.migration.version_table import BASE, chosen, require_ours
@@ -44,6 +44,11 @@ def ends_at(step: RevisionStep) -> str:
 def command_of(step: RevisionStep) -> str:
     """What a person types for this step alone."""
     return f"alembic {'upgrade' if step.is_upgrade else 'downgrade'} {ends_at(step)}"
+
+
+def quoted(value: str) -> str:
+    """A text as SQL; standard_conforming_strings is on."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def is_due(*places: str) -> str:
@@ -98,13 +103,13 @@ def require_a_place(
 
 def fits(steps: Sequence[RevisionStep]) -> str | None:
     """The block that raises unless nothing stands in the way of those steps that the database lacks."""
-    lacking = []
-    for index, step in enumerate(steps):
-        query = stated_in_the_way(step)
-        if query is not None:
-            places = [begins_at(each) for each in steps[: index + 1]]
-            lacking.append(f"SELECT * FROM ({query}) AS stated (reason, remedy) WHERE {is_due(*places)}")
-    return no_obstacles(union(lacking), "Nothing was changed")
+    places = [begins_at(step) for step in steps]
+    questions = [
+        question
+        for index, step in enumerate(steps)
+        for question in stated_in_the_way(step, is_due(*places[: index + 1]))
+    ]
+    return no_obstacles(questions, "Nothing was changed")
 
 
 class Description(NamedTuple):

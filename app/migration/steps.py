@@ -1,10 +1,11 @@
 """The steps of a run: judged before anything changes, noted while they are half done, told and timed.
 
-A revision may state, beside upgrade() and downgrade(), four queries. They are asked here, in a script as well as
+A revision may state, beside upgrade() and downgrade(), five queries. They are asked here, in a script as well as
 online, and by `python -m app preflight`:
 
 - OBSTACLES: what stands in the way of its upgrade, a row each: reason, remedy. Objects that an interrupted run of the
-  revision left are none.
+  revision left are none. It reads the catalogs alone, so it runs on an empty database, too.
+- ROW_OBSTACLES: the same, read from tables; where those are missing, nothing stands in the way.
 - DEPENDENTS: the same of its downgrade.
 - WARNINGS: what its upgrade will break or leave open in the platform's own, a row each.
 - LOSSES: what its downgrade loses, a row each; nothing if that is nothing.
@@ -12,13 +13,16 @@ online, and by `python -m app preflight`:
 
 import functools
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from sqlalchemy import text
 
-from app.migration.blocks import do, no_obstacles, stated_in_the_way, union, warnings
+from app.migration.blocks import do, no_obstacles, obstacles_of, stated_in_the_way, warnings
+from app.migration.options import Decisions
 from app.migration.run import NO_TIMEOUTS
 from app.migration.scripts import (
     REVISION,
@@ -30,20 +34,25 @@ from app.migration.scripts import (
     ends_at,
     fits,
     is_due,
+    quoted,
     require_a_place,
 )
-from app.migration.version_table import note_step, require_ours, secure_version_table
+from app.migration.version_table import keep_decisions, note_step, require_ours, secure_version_table
 
 log = logging.getLogger("alembic")
 
 
-def guard_steps(context: MigrationContext) -> None:
+def guard_steps(context: MigrationContext, decisions: Decisions) -> None:
     """Have each step of a run judged, noted, told and timed.
 
     Only the same step, in the same direction, knows how to go on from one that was interrupted between its
     transactions: another would find, and leave, a schema that is no revision's. So each step notes itself in the
     version table's comment, in its first transaction, and `finish_step` takes the note back in its last: what remains
     after a crash is the note of a step that has committed some of its parts.
+
+    Args:
+        context: of the run.
+        decisions: what the operator decided, which a script has written into it.
 
     Raises, when the steps run:
         sqlalchemy.exc.DBAPIError: the version table is another project's, another step is half done, or the database
@@ -56,12 +65,19 @@ def guard_steps(context: MigrationContext) -> None:
     def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:  # also of a stamp's steps
         assert context.script is not None  # noqa: S101 - the environment's
         revisions = chain(context.script)
-        if not context.as_sql:  # before Alembic looks for the revisions that it names
-            context.execute(do(require_ours(context.version_table, revisions, None)))
+        if not context.as_sql:  # before Alembic looks for the revisions that the table names
+            every_step = [
+                question for each in revisions for question in obstacles_of(context.script.get_revision(each))
+            ]
+            execute_block(context, require_ours(context.version_table, revisions, None, also=every_step))
+            execute_block(context, keep_decisions())
         todo = list(steps(heads, context))
         judged = [step for step in todo if isinstance(step, RevisionStep)]
         if judged:
-            (begin_script if context.as_sql else begin_run)(context, revisions, judged)
+            if context.as_sql:
+                begin_script(context, revisions, judged, decisions)
+            else:
+                begin_run(context, revisions, judged)
         for step in todo:
             begun = time.monotonic()
             if isinstance(step, RevisionStep):
@@ -80,19 +96,23 @@ def begin_run(context: MigrationContext, revisions: list[str], steps: list[Revis
     """See that no other step is half done, and that nothing stands in the way of any step."""
     finishes = {begins_at(steps[0]): command_of(steps[0])}
     execute_block(context, require_ours(context.version_table, revisions, finishes))
-    execute_block(context, no_obstacles(union(map(stated_in_the_way, steps)), "Nothing was changed"))
+    questions = [question for step in steps for question in stated_in_the_way(step)]
+    execute_block(context, no_obstacles(questions, "Nothing was changed"))
 
 
-def begin_script(context: MigrationContext, revisions: list[str], steps: list[RevisionStep]) -> None:
+def begin_script(
+    context: MigrationContext, revisions: list[str], steps: list[RevisionStep], decisions: Decisions
+) -> None:
     """Have a script stop at the first error, in psql, run with a run's own settings, and see where the database is."""
     in_script(context, "\\set ON_ERROR_STOP on")
-    for name, value in SETTINGS.items():
-        context.execute(f"SET {name} TO {value if name == 'search_path' else repr(value)}")
+    for name, value in {**SETTINGS, **decisions.settings()}.items():
+        execute(context, f"SET {name} TO {value if name == 'search_path' else quoted(value)}")
     context.execute(f"DO $$ BEGIN PERFORM * FROM ({NO_TIMEOUTS}) AS reset; END $$")
     begin = begins_at(steps[0])
     command = "alembic upgrade {}:{} --sql" if steps[0].is_upgrade else "alembic downgrade {}:{} --sql"
     first = comes_before(steps, revisions, lambda place: f"the script of `{command.format(place, begin)}`")
     execute_block(context, require_a_place(context.version_table, revisions, steps, first, for_the_session=True))
+    execute_block(context, keep_decisions())
     execute_block(context, fits(steps))
 
 
@@ -104,7 +124,12 @@ def in_script(context: MigrationContext, *lines: str) -> None:
 def execute_block(context: MigrationContext, block: str | None) -> None:
     """Run a block of PL/pgSQL, if there is one."""
     if block is not None:
-        context.execute(do(block))
+        execute(context, do(block))
+
+
+def execute(context: MigrationContext, sql: str) -> None:
+    """Run SQL as it is written: text() would take a colon before a word for a parameter."""
+    context.execute(text(re.sub(r"(?<!:):(?=\w)", r"\\:", sql)))
 
 
 def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., Any]:
@@ -114,7 +139,7 @@ def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., An
     @functools.wraps(work)  # Alembic tells its name
     def begin(**arguments: Any) -> None:
         outcome = f"Stopped before revision {step.revision.revision}"
-        execute_block(context, no_obstacles(union([stated_in_the_way(step)]), outcome))
+        execute_block(context, no_obstacles(stated_in_the_way(step), outcome))
         execute_block(context, warnings(step))
         context.execute(note_step(context.version_table, command_of(step)))
         work(**arguments)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, text
 
 from app.errors import SetupError
-from app.migration.blocks import array
+from app.migration.blocks import Question, array, collect
 
 BASE = "base"  # what Alembic calls the database before the first revision
 
@@ -26,7 +26,13 @@ def valid_version_table(name: str) -> str:
     return name
 
 
-def require_ours(version_table: str, chain: Sequence[str], finishes: Mapping[str, str] | None, then: str = "") -> str:
+def require_ours(
+    version_table: str,
+    chain: Sequence[str],
+    finishes: Mapping[str, str] | None,
+    then: str = "",
+    also: Sequence[Question] = (),
+) -> str:
     """The block that raises unless the version table is ours and no other step is half done.
 
     Another project may use a table of that name, or somebody plant one. Its ids may look like ours, too; but wherever a
@@ -39,13 +45,23 @@ def require_ours(version_table: str, chain: Sequence[str], finishes: Mapping[str
         finishes: for each revision that a step would begin at, that step's command, which may go on from there; None
             if half a step does not matter.
         then: statements that follow, in which the variable `here` is the revision, or "base".
+        also: what else may stand in the way, to give all reasons at once where this package has made nothing yet.
     """
+    others = ""
+    if also:
+        others = f"""
+            IF to_regnamespace('chatbot_private') IS NULL THEN{collect(also)}
+                IF obstacles <> '' THEN
+                    obstacles := E'\\nBeside that, this database does not fit:' || obstacles;
+                END IF;
+            END IF;"""
     return f"""
         DECLARE
             here text := '{BASE}';
             note text;
             is_new boolean := true;
             is_ours boolean;
+            obstacles text := '';
         BEGIN
             IF to_regclass('public.{version_table}') IS NOT NULL THEN
                 SELECT coalesce(string_agg(version_num, ', '), '{BASE}') INTO here FROM public.{version_table};
@@ -55,12 +71,12 @@ def require_ours(version_table: str, chain: Sequence[str], finishes: Mapping[str
                 INTO is_new, is_ours, note
                 FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
                 WHERE pg_class.oid = 'public.{version_table}'::regclass;
-                IF is_new IS NOT TRUE AND is_ours IS NOT TRUE THEN
+                IF is_new IS NOT TRUE AND is_ours IS NOT TRUE THEN{others}
                     RAISE EXCEPTION 'Table {version_table} %: give this package a version_table of its own in'
-                        ' alembic.ini. Nothing was changed.', CASE here
+                        ' alembic.ini. Nothing was changed.%', CASE here
                         WHEN '{BASE}' THEN 'is there already, empty and of somebody else''s making'
                         ELSE 'holds revision ' || here || ' of another project (or of a newer version of this package)'
-                        END
+                        END, obstacles
                         USING ERRCODE = 'object_not_in_prerequisite_state';
                 END IF;
             END IF;{"" if finishes is None else refuse_half_done(finishes)}{then}
@@ -82,6 +98,34 @@ def chosen(values: Mapping[str, str]) -> str:
     return f"'{json.dumps(values)}'::jsonb ->> here"
 
 
+def keep_decisions() -> str:
+    """The block that raises where the operator decides otherwise than what the database has recorded and rests on."""
+    return r"""
+        DECLARE
+            asked text;
+            recorded text;
+        BEGIN
+            asked := nullif(current_setting('chatbots.identity', true), '');
+            SELECT substring(prosrc FROM $re$^SELECT '(.*)'::name$$re$) INTO recorded FROM pg_proc
+            WHERE oid = to_regprocedure('chatbot_private.identity_column()');
+            IF replace(recorded, $q$''$q$, $q$'$q$) <> asked THEN
+                RAISE EXCEPTION 'This database has recorded identity=%: leave -x identity away. To choose another'
+                    ' column, `alembic downgrade base` first. Nothing was changed.', recorded
+                    USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;
+            asked := nullif(current_setting('chatbots.admin_role', true), '');
+            SELECT replace(substring(prosrc FROM $re$^SELECT '(.*)'::text\[\]$$re$), $q$''$q$, $q$'$q$) INTO recorded
+            FROM pg_proc
+            WHERE oid = to_regprocedure('chatbot_private.admin_roles()')
+                AND to_regproc('chatbot_private.is_admin') IS NOT NULL;
+            IF recorded::text[] <> string_to_array(asked, ',') THEN
+                RAISE EXCEPTION 'This database has recorded admin_role=%: leave -x admin_role away. To choose others,'
+                    ' `alembic downgrade 007` first. Nothing was changed.', array_to_string(recorded::text[], ',')
+                    USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;
+        END"""
+
+
 def half_done_step(connection: Connection, version_table: str) -> str | None:
     """The command that finishes the step which was interrupted between its transactions, if there is one."""
     query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
@@ -99,13 +143,17 @@ def secure_version_table(name: str) -> str:
     """The block that keeps clients off the version table, which lies in public beside the tables they use.
 
     Row security is on; whoever is granted SELECT, such as an auditor who runs `alembic check`, may read it. Default
-    privileges that opened it to others (Supabase's do) are taken back, once: later grants stay.
+    privileges that opened it to others (Supabase's do) are taken back, once: later grants stay. Our policy tells
+    whether that was done: an event trigger of the platform's may enable row security on each new table.
     """
     return f"""
         DECLARE
             grantee text;
         BEGIN
-            IF NOT (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'public.{name}'::regclass) THEN
+            IF NOT EXISTS (
+                SELECT FROM pg_catalog.pg_policy
+                WHERE polrelid = 'public.{name}'::regclass AND polname = 'Auditors can view the schema revision'
+            ) THEN
                 FOR grantee IN
                     SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END
                     FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl) AS acl

@@ -1,0 +1,17 @@
+-- What taking over changes for the clients of a platform that has chatbots already.
+SELECT 'chatbots is taken over: every chatbot, policy and grant is looked at, 008 swaps the policies and grants for ours,'
+    ' and a downgrade puts them back'
+WHERE {are_theirs}
+UNION ALL
+SELECT 'From 008 on, clients are refused: INSERT with another person as created_by, or with created_at or updated_at;'
+    ' UPDATE of tenant_id, created_by, created_at or updated_at, also to the same value; anonymous SELECT * of chatbots,'
+    ' whose prompt and parameters anonymous visitors may not read: name the columns, or read published_chatbots'
+WHERE {are_theirs}
+UNION ALL
+SELECT format('%s chatbots have a created_by of another tenant, which stays: SELECT chatbots.id FROM public.chatbots JOIN'
+    ' public.users ON users.id = created_by WHERE users.tenant_id <> chatbots.tenant_id', count(*))
+FROM public.chatbots JOIN public.users ON users.id = created_by
+WHERE users.tenant_id <> chatbots.tenant_id AND {are_theirs} HAVING count(*) > 0
+UNION ALL
+SELECT format('%s chatbots have settings that are NULL: they become {}, and a downgrade leaves them so', count(*))
+FROM public.chatbots WHERE settings IS NULL AND {are_theirs} HAVING count(*) > 0
