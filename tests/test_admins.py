@@ -5,16 +5,28 @@ from collections.abc import Iterator
 
 import pytest
 from psycopg import Connection
-from sqlalchemy import URL, create_engine, select
+from sqlalchemy import URL, create_engine, select, text
 from sqlalchemy.orm import Session
 
 from app.admins import admins, grant, revoke
 from app.errors import SetupError
 from app.models import Tenant, User
 from app.seed import seed
-from tests.people import ACME, ACME_ADMIN, ACME_COLLEAGUE, ACME_INACTIVE_ADMIN, ACME_MEMBER, GLOBEX
-from tests.platforms import SUPABASE_OWNER
-from tests.tools import connect, rows, run, url_of
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_COLLEAGUE,
+    ACME_INACTIVE,
+    ACME_INACTIVE_ADMIN,
+    ACME_MEMBER,
+    GLOBEX,
+    GLOBEX_ADMIN,
+    GLOBEX_MEMBER,
+    populate,
+    sub_of,
+)
+from tests.platforms import GUIDE, SUPABASE_OWNER, settle_guide
+from tests.tools import alembic, connect, rows, run, url_of
 
 COLLEAGUE, MEMBER, ADMIN = "colleague@acme.example", "member@acme.example", "admin@acme.example"
 
@@ -151,7 +163,7 @@ def test_row_security_is_not_taken_for_nobody_there(people_database: URL, platfo
 
 
 def test_who_may_not_is_told_so(people_database: URL, platform: Connection) -> None:
-    """Past row security by a grant of the platform's, and no owner: our guard refuses."""
+    """Past row security by a grant of the platform's, and no owner: our helper refuses, or our guard."""
     platform.execute("""
         CREATE ROLE admins_reader LOGIN;
         GRANT SELECT, UPDATE ON users, tenants, chatbots TO admins_reader;
@@ -164,10 +176,192 @@ def test_who_may_not_is_told_so(people_database: URL, platform: Connection) -> N
     url = people_database.set(database=platform.info.dbname, username="admins_reader")
     refused = run("app", "admins", "grant", COLLEAGUE, "--tenant", "Acme", url=url)
     assert refused.returncode == 1
+    assert "Error: permission denied for schema chatbot_private: connect (DATABASE_URL) as the role that owns" in (
+        refused.stderr
+    )
+    platform.execute("GRANT USAGE ON SCHEMA chatbot_private TO admins_reader")
+    platform.execute("GRANT EXECUTE ON FUNCTION chatbot_private.admin_roles() TO admins_reader")
+    platform.commit()
+    refused = run("app", "admins", "grant", COLLEAGUE, "--tenant", "Acme", url=url)
+    assert refused.returncode == 1
     assert "Error: role admins_reader may not set role of public.users" in refused.stderr
     assert rows(platform) == before
     platform.execute("DROP OWNED BY admins_reader; DROP ROLE admins_reader")
     platform.commit()
+
+
+# Platforms with a users.role of their own, in which 'owner' and 'admin' make an admin of chatbots: its type, and why it
+# takes no other text.
+THEIR_ROLES = {
+    "text": ("text DEFAULT 'user' CHECK (role <> 'no such role')", "violates check constraint"),
+    "varchar": ("varchar(9) DEFAULT 'user'", "value too long for type character varying"),
+    "enum": ("user_role DEFAULT 'user'", "invalid input value for enum user_role: "),
+    "citext": ("extensions.citext DEFAULT 'user' CHECK (role <> 'no such role')", "violates check constraint"),
+}
+GUIDES_ROLE = "    role text DEFAULT 'user',\n    is_active"
+
+
+def adopt(url: URL, role: str) -> None:
+    """Make the guide's own platform with another users.role in an empty database, and adopt it."""
+    assert GUIDES_ROLE in GUIDE
+    roles = {GLOBEX_ADMIN: "owner", ACME_ADMIN: "admin", ACME_MEMBER: "moderator", ACME_INACTIVE: None}
+    with connect(url) as connection:
+        connection.execute("CREATE TYPE user_role AS ENUM ('user', 'moderator', 'owner', 'admin')")
+        connection.execute("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions")
+        settle_guide(connection, rows="", platform=GUIDE.replace(GUIDES_ROLE, f"    role {role},\n    is_active"))
+        populate(connection, last="006")
+        for person, its in roles.items():
+            connection.execute("UPDATE users SET role = %s WHERE id = %s", (its, person))
+    alembic(url, "-x", "admin_role=owner,admin", "upgrade", "head")
+    with connect(url) as connection:
+        populate(connection, first="007", last="007")
+
+
+def stored(session: Session, person: object) -> object:
+    return session.scalar(text("SELECT role::text FROM users WHERE id = :id"), {"id": person})
+
+
+@pytest.mark.parametrize(("role", "reason"), THEIR_ROLES.values(), ids=THEIR_ROLES)
+def test_grants_and_revokes_the_platforms_own_roles(empty: URL, role: str, reason: str) -> None:
+    adopt(empty, role)
+    engine = create_engine(empty)
+    with Session(engine) as session:
+        done = grant(session, "Acme", [COLLEAGUE, "inactive@acme.example", ADMIN])
+        assert {person.email: person.role for person in done.changed} == {
+            COLLEAGUE: "owner",  # was 'user', the default
+            "inactive@acme.example": "owner",  # was NULL
+        }
+        assert {person.email: person.role for person in done.unchanged} == {ADMIN: "admin"}
+        assert [stored(session, each) for each in (ACME_COLLEAGUE, ACME_INACTIVE, ACME_ADMIN)] == [
+            *("owner", "owner", "admin"),
+        ]
+        assert [person.email for person in grant(session, "Acme", [ADMIN], "owner").changed] == [ADMIN]
+        assert stored(session, ACME_ADMIN) == "owner"
+
+        with pytest.raises(SetupError, match=r"users\.role does not take 'no such role' ") as not_taken:
+            revoke(session, "Acme", [ADMIN], "no such role")
+        assert reason in str(not_taken.value)
+        assert "Nobody's role was changed." in str(not_taken.value)
+        assert stored(session, ACME_ADMIN) == "owner"  # and the transaction goes on
+        with pytest.raises(SetupError, match="The role 'admin' makes an admin: give another"):
+            revoke(session, "Acme", [COLLEAGUE], "admin")
+        done = revoke(session, "Acme", [ADMIN, MEMBER])
+        assert {person.email: person.role for person in done.changed} == {ADMIN: "user"}
+        assert {person.email: person.role for person in done.unchanged} == {MEMBER: "moderator"}
+        done = revoke(session, "Acme", [COLLEAGUE], "moderator", leave_none=True)
+        assert {person.email: person.role for person in done.changed} == {COLLEAGUE: "moderator"}
+        assert [stored(session, each) for each in (ACME_ADMIN, ACME_MEMBER, ACME_COLLEAGUE)] == [
+            *("user", "moderator", "moderator"),
+        ]
+    engine.dispose()
+
+
+@pytest.fixture
+def guide(guide_connection: Connection) -> Iterator[Session]:
+    """A session on the guide's own platform, where a member is a moderator."""
+    engine = create_engine(url_of(guide_connection))
+    with Session(engine) as session:
+        session.execute(text("UPDATE users SET role = 'moderator' WHERE id = :id"), {"id": ACME_MEMBER})
+        yield session
+    engine.dispose()
+
+
+def test_no_other_role_is_lost_unless_a_role_is_named(guide: Session) -> None:
+    with pytest.raises(SetupError, match=r"^Another role would be lost: member@acme.example \(moderator\)\. ") as lost:
+        grant(guide, "Acme", [COLLEAGUE, MEMBER])
+    assert "To replace it, add --role admin. Nobody's role was changed." in str(lost.value)
+    with pytest.raises(SetupError, match="The role 'moderator' makes no admin: give admin"):
+        grant(guide, "Acme", [COLLEAGUE], "moderator")
+    assert (stored(guide, ACME_COLLEAGUE), stored(guide, ACME_MEMBER)) == ("user", "moderator")
+    assert [person.email for person in grant(guide, "Acme", [MEMBER, ADMIN], "admin").changed] == [MEMBER]
+    assert stored(guide, ACME_MEMBER) == "admin"
+
+
+@pytest.mark.parametrize(
+    ("default", "why"),
+    [
+        ("DROP DEFAULT", "is missing or NULL"),
+        ("SET DEFAULT NULL", "is missing or NULL"),
+        ("SET DEFAULT lower('ADMIN')", "is 'admin', which makes an admin"),
+    ],
+)
+def test_without_a_default_to_write_revoking_needs_a_role(guide: Session, default: str, why: str) -> None:
+    guide.execute(text(f"ALTER TABLE users ALTER role {default}"))
+    assert revoke(guide, "Acme", [MEMBER]).unchanged  # nothing is to be written
+    with pytest.raises(SetupError, match=f"The default of users.role {why}: add --role with the role to write"):
+        revoke(guide, "Acme", [ADMIN], leave_none=True)
+    assert stored(guide, ACME_ADMIN) == "admin"
+    assert revoke(guide, "Acme", [ADMIN], "user", leave_none=True).changed
+    assert stored(guide, ACME_ADMIN) == "user"
+
+
+def test_people_without_an_address_are_named_by_id_or_sub(guide: Session) -> None:
+    guide.execute(text("ALTER TABLE users ALTER email DROP NOT NULL"))
+    guide.execute(text("UPDATE users SET email = NULL WHERE tenant_id = :acme"), {"acme": ACME})
+    done = grant(guide, "Acme", [str(ACME_COLLEAGUE), str(sub_of(ACME_INACTIVE))])
+    assert [person.id for person in done.changed] == [ACME_COLLEAGUE, ACME_INACTIVE]
+    assert [person.id for person in revoke(guide, "Acme", [str(sub_of(ACME_ADMIN))]).changed] == [ACME_ADMIN]
+    with pytest.raises(SetupError, match=f"nobody with the address {GLOBEX_MEMBER}: give addresses .* or ids"):
+        grant(guide, "Acme", [str(GLOBEX_MEMBER)])
+    (found,) = admins(guide, "Acme")
+    assert [(person.id, person.email) for person in found.admins] == [
+        *((ACME_COLLEAGUE, None), (ACME_INACTIVE, None), (ACME_INACTIVE_ADMIN, None)),
+    ]
+
+
+def test_an_admin_whose_is_active_is_null_is_no_active_admin(guide: Session) -> None:
+    guide.execute(text("UPDATE users SET is_active = NULL WHERE id = :id"), {"id": ACME_INACTIVE_ADMIN})
+    with pytest.raises(SetupError, match="would be left without an active admin"):
+        revoke(guide, "Acme", [ADMIN])
+    (found,) = admins(guide, "Acme")
+    assert [(person.id, person.is_active) for person in found.admins] == [
+        *((ACME_ADMIN, True), (ACME_INACTIVE_ADMIN, False)),
+    ]
+
+
+def test_the_verbs_tell_roles_and_subs(empty: URL) -> None:
+    """Where the type of users.role takes 'ADMIN' for 'admin', as row security does."""
+    adopt(empty, THEIR_ROLES["citext"][0])
+    with connect(empty) as connection:
+        connection.execute("""
+            ALTER TABLE users ALTER email DROP NOT NULL;
+            UPDATE users SET email = NULL, auth_id = NULL, role = 'ADMIN' WHERE email = 'admin@acme.example';
+            UPDATE users SET email = E'b\x1b@acme.example' WHERE email = 'colleague@acme.example'
+        """)
+
+    def typed(*command: str) -> list[str]:
+        done = run("app", "admins", *command, "--tenant", "Acme", url=empty)
+        return (done.stdout if done.returncode == 0 else done.stderr).splitlines()
+
+    assert typed("grant", str(ACME_COLLEAGUE), str(ACME_ADMIN)) == [
+        r"b\x1b@acme.example of Acme is now an admin.",
+        f"{ACME_ADMIN} of Acme is already an admin, with the role ADMIN.",
+    ]
+    assert typed("revoke", MEMBER, "inactive@acme.example") == [
+        f"{MEMBER} of Acme is already no admin, with the role moderator.",
+        "inactive@acme.example of Acme is already no admin, without a role (inactive: has no rights).",
+    ]
+    assert typed("grant", MEMBER)[-1].endswith(
+        " (moderator). To replace it, add --role owner or --role admin. Nobody's role was changed."
+    )
+    assert typed("grant", MEMBER, "--role", "admin") == [f"{MEMBER} of Acme is now an admin, with the role admin."]
+    assert typed("revoke", MEMBER, "--role", "OWNER")[-1].startswith("Error: The role 'OWNER' makes an admin: ")
+    assert typed("revoke", MEMBER, "--role", "editor") == [f"{MEMBER} of Acme is now no admin, with the role editor."]
+    assert run("app", "admins", "list", url=empty).stdout.splitlines() == [
+        f"Acme ({ACME}), chatbots: 2",
+        rf"  {ACME_COLLEAGUE}  sub {sub_of(ACME_COLLEAGUE)}  b\x1b@acme.example  owner",
+        f"  {ACME_ADMIN}  sub -  -  ADMIN",
+        f"Globex ({GLOBEX}), chatbots: 2",
+        f"  {GLOBEX_ADMIN}  sub {sub_of(GLOBEX_ADMIN)}  admin@globex.example  owner",
+    ]
+
+
+def test_a_single_admin_role_is_not_told(guide_connection: Connection) -> None:
+    listed = run("app", "admins", "list", "--tenant", "Globex", url=url_of(guide_connection))
+    assert listed.stdout.splitlines() == [
+        f"Globex ({GLOBEX}), chatbots: 2",
+        f"  {GLOBEX_ADMIN}  sub {sub_of(GLOBEX_ADMIN)}  admin@globex.example",
+    ]
 
 
 # The guide's own, but for the addresses and the id.
