@@ -20,7 +20,7 @@ class ChatbotUsage:
 
     Args:
         people: how many had its conversations.
-        mean_rating: of all ratings of its messages; None: there are none.
+        mean_rating: of all ratings of its messages; None: there are none. Of thumbs, -1 to 1.
         positive_share: of the ratings, 0 to 1; None as above.
         last_used_at: its last conversation's beginning, or message; None: never.
     """
@@ -39,13 +39,13 @@ class ChatbotUsage:
     last_used_at: datetime | None
 
 
-def usage(session: Session, tenant: str | None = None, positive_from: int = 4) -> list[ChatbotUsage]:
+def usage(session: Session, tenant: str | None = None, positive_from: int | None = None) -> list[ChatbotUsage]:
     """The usage of a tenant's chatbots, or of all, the most used first.
 
     Args:
         session: of the owner of the tables, or of a role with BYPASSRLS that may read them.
         tenant: its id or name.
-        positive_from: the lowest rating that counts as positive.
+        positive_from: the lowest rating that counts as positive; None: 4, or 1 where ratings are thumbs (-1 and 1).
 
     Raises:
         SetupError: there is no such tenant, or row security hides rows from this role.

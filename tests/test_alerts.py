@@ -1,14 +1,17 @@
 """The example alerts: each is set off by what it is for, of metrics that there are."""
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine
 
 from app.metrics import families
-from tests.test_metrics import collected
+from app.metrics.collection import Section, collect
+from tests.people import ACME
+from tests.test_metrics import DISLIKED, adopt_thumbs, collected
 from tests.tools import PROJECT, go_without, run
 
 ALERTS, CASES = PROJECT / "app/metrics/alerts.yml", PROJECT / "tests/alerts.yml"
@@ -32,6 +35,29 @@ def test_each_alert_is_set_off_by_what_it_is_for() -> None:
     promtool("test", "rules", CASES)
     set_off = re.findall(r"alertname: (\w+)\n +exp_alerts", CASES.read_text())
     assert sorted(set_off) == sorted(re.findall(r"alert: (\w+)", ALERTS.read_text()))
+
+
+def test_thumbs_down_set_off_the_alert_of_poor_ratings_and_thumbs_up_do_not(empty: URL, tmp_path: Path) -> None:
+    """Of the metrics of a platform, as they are for a day."""
+    adopt_thumbs(empty)
+    engine = create_engine(empty)
+    with engine.connect() as connection:
+        lines = collect(connection, [Section.USAGE]).text().decode().splitlines()
+    engine.dispose()
+    samples = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    labels = {"severity": "info", "tenant_id": str(ACME), "chatbot_id": str(DISLIKED)}
+    alert = {
+        "exp_labels": labels | {"tenant": "Acme", "chatbot": "Disliked"},
+        "exp_annotations": {"summary": "25% of the ratings of Disliked (Acme) are positive"},
+    }
+    day = {
+        "interval": "5m",
+        "input_series": [{"series": series, "values": f"{float(value):f}x310"} for series, _, value in samples],
+        "alert_rule_test": [{"eval_time": "25h", "alertname": "ChatbotPlatformPoorRatings", "exp_alerts": [alert]}],
+    }
+    cases = {"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": [day]}
+    (tmp_path / "cases.yml").write_text(json.dumps(cases))  # YAML, too
+    promtool("test", "rules", tmp_path / "cases.yml")
 
 
 def test_prometheus_can_read_the_metrics(people_database: URL) -> None:

@@ -25,7 +25,8 @@ from tests.people import (
     SERVICE,
     missing_roles,
 )
-from tests.tools import PROJECT, attempt, connect, run, url_of
+from tests.platforms import PLAIN, ROLES
+from tests.tools import PROJECT, alembic, attempt, connect, run, url_of
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]  # by name, then by labels
 
@@ -88,6 +89,51 @@ def test_usage_is_that_of_each_chatbot(platform: Connection, session: Session) -
     assert found["tenant_admins"][labelled(tenant_id=ACME, state="inactive")] == 1
     assert found["tenant_admins"][labelled(tenant_id=GLOBEX, state="inactive")] == 0
     assert found["tenant_unpublished_chatbots"] == {labelled(tenant_id=tenant): 1 for tenant in (ACME, GLOBEX)}
+
+
+THUMBS = PLAIN.replace("rating integer", "rating smallint CHECK (rating IN (-1, 1))")
+
+# Of two chatbots, one that everybody likes, and one that few do: what share of their 80 ratings each is positive.
+LIKED, DISLIKED = PUBLISHED, DRAFT
+SHARES = {LIKED: 1, DISLIKED: 0.25}
+RATED = f"""
+    INSERT INTO tenants (id, name) VALUES ('{ACME}', 'Acme');
+    INSERT INTO users (id, tenant_id, email, is_active) VALUES ('{ACME_MEMBER}', '{ACME}', 'm@acme.example', true);
+    INSERT INTO chatbots (id, tenant_id, name, system_prompt, model) VALUES
+        ('{LIKED}', '{ACME}', 'Liked', 'Be.', 'm'), ('{DISLIKED}', '{ACME}', 'Disliked', 'Be.', 'm');
+    INSERT INTO conversations (id, tenant_id, user_id, chatbot_id)
+        SELECT gen_random_uuid(), tenant_id, '{ACME_MEMBER}', id FROM chatbots, generate_series(1, 80);
+    INSERT INTO messages (id, conversation_id, role, content)
+        SELECT gen_random_uuid(), id, 'assistant', 'Yes.' FROM conversations;
+    INSERT INTO feedback (id, message_id, user_id, rating)
+        SELECT gen_random_uuid(), messages.id, user_id,
+            CASE WHEN chatbot_id = '{LIKED}' OR row_number() OVER (PARTITION BY chatbot_id) <= 20 THEN 1 ELSE -1 END
+        FROM messages JOIN conversations ON conversations.id = conversation_id
+"""
+
+
+def adopt_thumbs(url: URL) -> None:
+    """Adopt a platform whose ratings are thumbs, with two chatbots and 80 ratings of each."""
+    with connect(url) as connection:
+        connection.execute(f"{ROLES}; {THUMBS}".encode())
+        alembic(url, "upgrade", "head")
+        connection.execute(RATED.encode())
+
+
+def test_thumbs_up_are_positive_in_usage_and_metrics(empty: URL) -> None:
+    adopt_thumbs(empty)
+    found = collected(empty, Section.USAGE)
+    assert found["chatbot_rating_positive_ratio"] == {
+        labelled(tenant_id=ACME, chatbot_id=bot): share for bot, share in SHARES.items()
+    }
+    assert found["chatbot_rating_mean"][labelled(tenant_id=ACME, chatbot_id=DISLIKED)] == -0.5
+    told = run("app", "usage", url=empty)
+    assert [line.split()[6:9] for line in told.stdout.splitlines()[1:]] == [
+        ["80", "-0.50", "25%"],
+        ["80", "1.00", "100%"],
+    ]
+    strictly = run("app", "usage", "--positive-from", "2", url=empty)
+    assert [line.split()[8] for line in strictly.stdout.splitlines()[1:]] == ["0%", "0%"]
 
 
 # Performance

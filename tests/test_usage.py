@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,9 @@ from sqlalchemy.orm import Session
 
 from app import models
 from app.identity import act_as
+from app.migration.scripts import statements
+from app.migration.settings import configuration, revisions
+from app.migration.watching import SEARCH_PATH
 from app.models import functions
 from app.usage import usage
 from tests.people import (
@@ -181,3 +185,88 @@ def test_what_a_terminal_cannot_show_is_spelled_out(platform: Connection, monkey
         told = run_anew("app", *arguments, url=url_of(platform))
         assert (told.returncode, shown in told.stdout) == (0, True), told.stderr
     assert run_anew("app", "metrics", "usage", url=url_of(platform)).returncode == 0
+
+
+# Which ratings are positive
+
+FUNCTION = "CREATE FUNCTION public.liked(integer) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''it ran''; END'"
+VOTE = "CREATE DOMAIN vote AS smallint CHECK (VALUE >= -1); CREATE DOMAIN thumb AS vote CHECK (VALUE <> 0)"
+HALF_STARS = "CHECK (rating >= 0.5 AND rating <= 5 AND rating * 2 = floor(rating * 2))"
+WITH_CHECK = "Ratings are thumbs: feedback.rating admits"
+BY_RATINGS = "Ratings are thumbs: feedback has ratings below 0"
+THUMBS = {  # feedback.rating and the ratings in it; the lowest that is positive, and how preflight begins to say so
+    "thumbs": ("smallint CHECK (rating IN (-1, 1))", [], 1, f"{WITH_CHECK} -1 to 1"),
+    "either": ("integer CHECK (rating = -1 OR rating = 1)", [1], 1, WITH_CHECK),
+    "by-abs": ("numeric CHECK (abs(rating) = 1)", [], 1, WITH_CHECK),
+    "between": ("real CHECK (rating BETWEEN -1 AND 1)", [], 1, WITH_CHECK),
+    "with-decimals": ("numeric(2,1) CHECK (rating IN (-1.0, 1.0))", [], 1, WITH_CHECK),
+    "in-an-array": ("double precision CHECK (rating = ANY ('{-1,1}'))", [], 1, WITH_CHECK),
+    "two-checks": ("integer CHECK (rating >= -1) CHECK (rating <= 1)", [], 1, WITH_CHECK),
+    "not-valid": ("integer, CHECK (rating IN (-1, 1) AND rating IS NOT NULL)", [], 1, WITH_CHECK),
+    "domain": ("thumb CHECK (rating <= 1)", [], 1, WITH_CHECK),
+    "zero-and-one": ("bigint CHECK (rating IN (0, 1))", [1], 1, f"{WITH_CHECK} 0 to 1"),
+    "below-zero": ("integer CHECK (rating BETWEEN -5 AND 5)", [5], 1, f"{WITH_CHECK} -5 to 5"),
+    "stars": ("integer CHECK (rating BETWEEN 1 AND 5)", [1, 1], 4, ""),
+    "stars-from-zero": ("integer CHECK (rating > -1 AND rating < 6)", [0], 4, ""),
+    "stars-in-a-list": ("smallint CHECK (rating IN (1, 2, 3, 4, 5))", [1], 4, ""),
+    "half-stars": (f"numeric(2,1) {HALF_STARS}", [0.5], 4, ""),
+    "no-check": ("integer", [], 4, ""),
+    "no-check-likes": ("integer", [1, 1], 4, ""),
+    "no-check-thumbs": ("integer", [1, 1, -1], 1, BY_RATINGS),
+    "no-check-fractions": ("real", [0.5, -0.5], 1, BY_RATINGS),
+    "no-least": ("integer CHECK (rating <= 5)", [5], 4, ""),
+    "no-least-thumbs": ("integer CHECK (rating <= 5 AND rating <> 0)", [-1], 1, BY_RATINGS),
+    "function": ("integer CHECK (public.liked(rating))", [], 4, ""),
+    "that-fails": ("integer CHECK (10 / rating > 0)", [], 4, ""),
+    "that-overflows": ("smallint CHECK (rating::numeric(2,1) < 3 AND rating * rating < 10)", [-1], 1, BY_RATINGS),
+    "of-two-columns": ("integer, CHECK (rating IN (-1, 1) OR comment IS NOT NULL)", [], 4, ""),
+}
+DECIDE = statements(revisions(configuration()).get_revision("011").module.record_what_is_positive)
+WARNINGS = revisions(configuration()).get_revision("011").module.WARNINGS
+
+
+def lowest(connection: Connection) -> Any:
+    """Run what decides which ratings are positive, as a run of the revisions does, and tell the lowest."""
+    connection.execute(f"SET LOCAL search_path = {SEARCH_PATH}".encode())
+    for statement in DECIDE:
+        connection.execute(statement.encode())
+    (found,) = connection.execute("SELECT chatbot_private.positive_from()").fetchone() or (None,)
+    return found
+
+
+@pytest.mark.parametrize(("column", "ratings", "positive_from", "said"), THUMBS.values(), ids=THUMBS)
+def test_thumbs_are_told_from_stars(
+    empty: URL, column: str, ratings: Sequence[float], positive_from: int, said: str
+) -> None:
+    with connect(empty) as connection, connection.transaction(force_rollback=True):
+        connection.execute(f"{VOTE}; {FUNCTION}; CREATE SCHEMA chatbot_private".encode())
+        connection.execute(
+            f"CREATE TABLE public.feedback (id int, message_id int, comment text, rating {column})".encode()
+        )
+        connection.cursor().executemany("INSERT INTO feedback (rating) VALUES (%s)", [(each,) for each in ratings])
+        assert lowest(connection) == positive_from
+        told = [line for (line,) in connection.execute(WARNINGS.encode()) if line.startswith("Ratings")]
+        assert len(told) == (positive_from == 1)
+        assert "".join(told).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "hide", ["REVOKE ALL ON feedback FROM thumbs_owner", "ALTER TABLE feedback ENABLE ROW LEVEL SECURITY"]
+)
+def test_ratings_that_the_role_does_not_read_decide_nothing(empty: URL, hide: str) -> None:
+    for hidden in (False, True):
+        with connect(empty) as connection, connection.transaction(force_rollback=True):
+            connection.execute(missing_roles("thumbs_owner"))
+            connection.execute("CREATE SCHEMA chatbot_private AUTHORIZATION thumbs_owner")
+            connection.execute("CREATE TABLE feedback AS SELECT -1 AS rating; GRANT ALL ON feedback TO thumbs_owner")
+            connection.execute(hide.encode() if hidden else "")
+            connection.execute("SET LOCAL ROLE thumbs_owner")
+            assert lowest(connection) == (4 if hidden else 1)
+
+
+@pytest.mark.parametrize("made", ["", "CREATE TABLE feedback (stars int)", "CREATE TABLE feedback (rating text)"])
+def test_without_ratings_nothing_is_said(empty: URL, made: str) -> None:
+    """preflight asks before a fresh install, too, and of tables that do not fit."""
+    with connect(empty) as connection:
+        connection.execute(made.encode())
+        assert connection.execute(WARNINGS.encode()).fetchall() == []

@@ -2,8 +2,9 @@
 
 What: four functions in schema public, where PostgREST finds them, each before one in chatbot_private that reads past
 row security, as the owner, and tells figures alone: an admin those of their own tenant, service those of every tenant,
-anybody else nothing.
-Locks: none on existing tables.
+anybody else nothing. A fifth, positive_from, records the lowest rating that is positive: 4, or 1 where ratings are
+thumbs (-1 and 1).
+Locks: none on existing tables. Where no CHECK says what feedback.rating admits, it reads the ratings once.
 Downgrade: drops the functions; loses nothing.
 """
 
@@ -16,6 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    record_what_is_positive()
     create_scope()
     create_chatbot_usage()
     create_popular_chatbots()
@@ -33,6 +35,73 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION IF EXISTS public.chatbot_usage(uuid, integer)")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.chatbot_usage(name, uuid, integer)")
     op.execute("DROP FUNCTION chatbot_private.reporting_scope(name, uuid)")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.positive_from()")
+
+
+# Whether ratings are thumbs: one row that says why, or none. The CHECKs of feedback.rating decide, by the whole numbers
+# that they admit: ratings are thumbs if the least of these is below 0, or the greatest is 1. Where the CHECKs set no
+# least, one rating below 0 decides. ts_stat runs SQL that is put together here: feedback may be missing, and each
+# platform has CHECKs of its own. Only comparisons with numbers are run: they call no function of the platform's, and
+# none of them can fail.
+THUMBS = r"""
+    WITH RECURSIVE rating (type, number) AS (  -- the type of the column and, of a domain, what that is made of
+        SELECT atttypid, attnum FROM pg_attribute
+        WHERE attrelid = to_regclass('public.feedback') AND attname = 'rating' AND NOT attisdropped
+        UNION ALL
+        SELECT typbasetype, number FROM rating JOIN pg_type ON pg_type.oid = type WHERE typtype = 'd'
+    ), base (type) AS (
+        SELECT type::regtype FROM rating
+        WHERE type = ANY ('{smallint,integer,bigint,numeric,real,double precision}'::regtype[])
+    ), checked (condition) AS (
+        SELECT string_agg(format('(%s) IS NOT FALSE', expression), ' AND ')
+        FROM pg_constraint, pg_get_expr(conbin, conrelid) AS expression
+        WHERE contype = 'c' AND (
+            contypid IN (SELECT type FROM rating)
+            OR conrelid = to_regclass('public.feedback') AND conkey = ARRAY(SELECT DISTINCT number FROM rating)
+        ) AND expression ~* ('^([<>=0-9.,()[\]{}'' ]|(?<![\w)] )-|::|\m(rating|value|and|or|not|is|null|any|all'
+            '|array|abs|smallint|integer|bigint|numeric(?!\()|real|double precision)\M)+$')
+    ), admitted (least, greatest) AS (
+        SELECT split_part(word, ' ', 1)::int, split_part(word, ' ', 2)::int
+        FROM base, checked, ts_stat(format('
+            SELECT array_to_tsvector(ARRAY[concat(min(n), '' '', max(n))])
+            FROM (SELECT n, n::%1$s AS rating, n::%1$s AS value FROM generate_series(-1000, 1000) AS n) AS candidate
+            WHERE %2$s HAVING count(*) > 0', type, condition))
+        WHERE condition IS NOT NULL
+    ), below_zero (word) AS (
+        SELECT word FROM base, ts_stat(CASE
+            WHEN has_table_privilege(to_regclass('public.feedback'), 'SELECT')
+                AND NOT row_security_active(to_regclass('public.feedback'))
+            THEN format('SELECT ''found''::tsvector FROM public.feedback WHERE rating < 0::%s LIMIT 1', type) END)
+    )
+    SELECT because FROM (
+        SELECT CASE
+            WHEN least > -1000 THEN
+                CASE WHEN least < 0 OR greatest <= 1
+                    THEN format('feedback.rating admits %s to %s', least, greatest) END
+            WHEN EXISTS (TABLE below_zero) THEN 'feedback has ratings below 0'
+        END
+        FROM (VALUES (true)) AS always LEFT JOIN admitted ON true
+    ) AS thumbs (because)
+    WHERE because IS NOT NULL
+"""
+
+
+def record_what_is_positive() -> None:
+    # Closed to everybody: the function that reads past row security asks it as the owner.
+    op.execute(f"""
+        DO $$
+        BEGIN
+            EXECUTE format('CREATE FUNCTION chatbot_private.positive_from() RETURNS integer
+                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
+                CASE WHEN EXISTS ({THUMBS}) THEN 'SELECT 1' ELSE 'SELECT 4' END);
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION chatbot_private.positive_from() IS
+            'The lowest rating that counts as positive: 4, or 1 where ratings are thumbs (-1 and 1)'
+    """)
+    close_function("chatbot_private.positive_from()")
 
 
 def create_scope() -> None:
@@ -80,6 +149,9 @@ def create_chatbot_usage() -> None:
     # twice, and everything read once. Of the settings, row_security fails where it would hide rows from the owner;
     # plan_cache_mode plans for the tenant at hand; random_page_cost takes an index for what it is in memory. Times that
     # calendars of programs do not have, which a platform may let people write, are none.
+    # An adopted platform may have columns of other types. Times without a time zone are taken for UTC, whatever the
+    # caller's session says (TimeZone). Ratings may be of any type of number. The key of a partitioned messages is wider
+    # than its id, so the time is grouped by as well; elsewhere the planner leaves it out.
     columns = (
         "tenant_id uuid, chatbot_id uuid, chatbot_name text, is_published boolean, conversations bigint, "
         "messages bigint, people bigint, ratings bigint, mean_rating numeric, positive_share numeric, "
@@ -90,15 +162,16 @@ def create_chatbot_usage() -> None:
         RETURNS TABLE ({columns})
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
-        SET random_page_cost = 1.1
+        SET random_page_cost = 1.1 SET TimeZone = 'UTC'
         AS $$
         DECLARE
             scope record := chatbot_private.reporting_scope(asker, tenant);
+            lowest integer := coalesce(positive_from, chatbot_private.positive_from());
         BEGIN
             RETURN QUERY
             SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.is_published,
                 coalesce(used.conversations, 0), coalesce(used.messages, 0), coalesce(used.people, 0),
-                coalesce(used.ratings, 0), used.stars::numeric / nullif(used.ratings, 0),
+                coalesce(used.ratings, 0), used.stars / nullif(used.ratings, 0),
                 used.positive::numeric / nullif(used.ratings, 0), used.last_at
             FROM public.chatbots AS chatbot
             LEFT JOIN (
@@ -119,14 +192,14 @@ def create_chatbot_usage() -> None:
                             CASE WHEN message.created_at BETWEEN '0001-01-02' AND '9999-12-30'
                                 THEN message.created_at::timestamptz END AS said_at,
                             count(feedback.rating) AS ratings,
-                            sum(feedback.rating) AS stars,
-                            count(*) FILTER (WHERE feedback.rating >= positive_from) AS positive
+                            sum(feedback.rating)::numeric AS stars,
+                            count(*) FILTER (WHERE feedback.rating >= lowest) AS positive
                         FROM public.conversations AS conversation
                         LEFT JOIN public.messages AS message ON message.conversation_id = conversation.id
                         LEFT JOIN public.feedback AS feedback ON feedback.message_id = message.id
                         WHERE conversation.chatbot_id IS NOT NULL
                             AND (scope.every_tenant OR conversation.tenant_id = scope.tenant_id)
-                        GROUP BY conversation.id, message.id
+                        GROUP BY conversation.id, message.id, message.created_at
                     ) AS said
                     GROUP BY said.id, said.tenant_id, said.chatbot_id, said.user_id, said.created_at
                 ) AS talk
@@ -140,13 +213,14 @@ def create_chatbot_usage() -> None:
     ask_as_oneself(
         "chatbot_usage",
         types="uuid, integer",
-        parameters="tenant uuid DEFAULT NULL, positive_from integer DEFAULT 4",
-        passed="tenant, coalesce(positive_from, 4)",
+        parameters="tenant uuid DEFAULT NULL, positive_from integer DEFAULT NULL",
+        passed="tenant, positive_from",
         columns=columns,
         comment=(
             "Of each chatbot, used or not: its conversations, their messages, the people who had them, "
-            "ratings, their mean, the share of them from positive_from on (0 to 1), when it was last talked "
-            "to. An admin's own tenant; for service the tenant asked for, or all"
+            "ratings, their mean, the share of them from positive_from on (0 to 1; the default is 4, or 1 where "
+            "ratings are -1 and 1), when it was last talked to. An admin's own tenant; for service the tenant "
+            "asked for, or all"
         ),
     )
 
@@ -215,7 +289,8 @@ def create_tenant_admins() -> None:
             LEFT JOIN (
                 SELECT person.tenant_id, count(*) AS admins, count(*) FILTER (WHERE person.is_active) AS active
                 FROM public.users AS person
-                WHERE person.role = 'admin' AND (scope.every_tenant OR person.tenant_id = scope.tenant_id)
+                WHERE chatbot_private.is_admin_role(person.role)
+                    AND (scope.every_tenant OR person.tenant_id = scope.tenant_id)
                 GROUP BY person.tenant_id
             ) AS counted ON counted.tenant_id = its.id
             WHERE scope.every_tenant OR its.id = scope.tenant_id
@@ -237,18 +312,21 @@ def create_tenant_admins() -> None:
 
 
 def create_unpublished_chatbots() -> None:
+    # TimeZone as for chatbot_usage: chatbots may be the platform's own.
     columns = "tenant_id uuid, chatbot_id uuid, chatbot_name text, created_at timestamptz, updated_at timestamptz"
     op.execute(f"""
         CREATE FUNCTION chatbot_private.unpublished_chatbots(asker name, tenant uuid)
         RETURNS TABLE ({columns})
         LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET row_security = off SET plan_cache_mode = force_custom_plan
+        SET TimeZone = 'UTC'
         AS $$
         DECLARE
             scope record := chatbot_private.reporting_scope(asker, tenant);
         BEGIN
             RETURN QUERY
-            SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.created_at, chatbot.updated_at
+            SELECT chatbot.tenant_id, chatbot.id, chatbot.name::text, chatbot.created_at::timestamptz,
+                chatbot.updated_at::timestamptz
             FROM public.chatbots AS chatbot
             WHERE NOT chatbot.is_published AND (scope.every_tenant OR chatbot.tenant_id = scope.tenant_id)
             ORDER BY chatbot.updated_at DESC, chatbot.id;
@@ -315,7 +393,7 @@ OBSTACLES = """
 """
 
 # An adopted platform may keep tables from the role that migrates, or look for a conversation's parts by other ways.
-WARNINGS = """
+WARNINGS = f"""
     SELECT format('%s does not see every row of %s, so the functions that count them fail until it may SELECT from'
         ' them, and owns them or has BYPASSRLS', current_user, string_agg(relname, ', ' ORDER BY relname))
     FROM pg_class
@@ -324,10 +402,15 @@ WARNINGS = """
         AND (NOT has_table_privilege(oid, 'SELECT') OR row_security_active(oid))
     HAVING count(*) > 0
     UNION ALL
-    SELECT format('No index of %s begins with %s, so chatbot_usage reads the whole table: create one, CONCURRENTLY',
-        relation, attname)
+    SELECT format('Ratings are thumbs: %s. Usage, metrics and alerts count 1 and above as positive', because)
+    FROM ({THUMBS}) AS thumbs
+    UNION ALL
+    SELECT format('No index of %1$s begins with %2$s, so chatbot_usage reads the whole table: CREATE INDEX %3$sON'
+        ' public.%1$s (%2$s)', relation, attname, CASE relkind WHEN 'r' THEN 'CONCURRENTLY ' END)
+        || CASE relkind WHEN 'p' THEN ', once each partition has such an index, made CONCURRENTLY' ELSE '' END
     FROM (VALUES ('messages', 'conversation_id'), ('feedback', 'message_id')) AS needed (relation, name)
     JOIN pg_attribute ON attrelid = to_regclass('public.' || relation) AND attname = name
+    JOIN pg_class ON pg_class.oid = attrelid
     WHERE NOT EXISTS (
         SELECT FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum AND indpred IS NULL AND indisvalid
     )
@@ -337,8 +420,8 @@ WARNINGS = """
 DEPENDENTS = """
     WITH ours AS (
         SELECT oid, proname FROM pg_proc
-        WHERE pronamespace = to_regnamespace('chatbot_private') AND proname IN ('reporting_scope', 'chatbot_usage',
-                'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
+        WHERE pronamespace = to_regnamespace('chatbot_private') AND proname IN ('positive_from', 'reporting_scope',
+                'chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')
             OR oid IN (to_regprocedure('public.chatbot_usage(uuid, integer)'),
                 to_regprocedure('public.popular_chatbots(uuid, integer)'),
                 to_regprocedure('public.tenant_admins(uuid)'), to_regprocedure('public.unpublished_chatbots(uuid)'))

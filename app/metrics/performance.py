@@ -3,14 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, select, text, true
 
 from app.asking import UnansweredError, ask
 from app.identity import Identity, identity_of
 from app.metrics.families import counter, gauge, measured
-from app.models import Base
+from app.models import Base, Chatbot
+from app.person import identity_column, users_with
 
 OVERHEAD = "row security overhead"
 TIMES = 15  # so often is each probe run, with and without identity by turns
@@ -29,13 +31,6 @@ PROBES = {
     """,
     "check role": "SELECT role FROM public.users WHERE id = '{user_id}'",
 }
-SAMPLE = text("""
-    SELECT chatbots.tenant_id, chatbots.id AS chatbot_id, person.id AS user_id
-    FROM public.chatbots JOIN LATERAL (
-        SELECT id FROM public.users WHERE users.tenant_id = chatbots.tenant_id AND is_active LIMIT 1
-    ) AS person ON true
-    WHERE is_published LIMIT 1
-""")
 INDEXES = text("""
     SELECT relname, indexrelname, idx_scan, pg_relation_size(indexrelid) AS bytes FROM pg_stat_user_indexes
     WHERE schemaname = 'public' AND relname = ANY (CAST(:tables AS text[])) ORDER BY relname, indexrelname
@@ -56,7 +51,7 @@ def probed(connection: Connection) -> Iterator[Metric]:
     """Each probe as the connection's role, which row security does not bind, and as a member of a tenant."""
     seconds = gauge("probe_seconds", "Median of planning and running it, in the server", "query", "identity")
     overhead = gauge("row_security_overhead_seconds", "What a member's probe takes longer than without", "query")
-    sample = connection.execute(SAMPLE).one_or_none()
+    sample = sample_of(connection)
     try:
         if sample is None:
             raise UnansweredError("no tenant has a published chatbot and an active person", denied=False)
@@ -70,13 +65,24 @@ def probed(connection: Connection) -> Iterator[Metric]:
         yield from (seconds, overhead, measured(OVERHEAD))
 
 
-def medians(connection: Connection, sample: Row[tuple[object, ...]]) -> dict[str, tuple[float, float]]:
+def sample_of(connection: Connection) -> Row[Any] | None:
+    """A published chatbot and an active person of its tenant with the sub of their token, if there are any."""
+    identity = identity_column(connection)
+    users = users_with(identity)
+    sub = users.c[identity]
+    theirs = select(users.c.id, sub.label("sub")).where(users.c.tenant_id == Chatbot.tenant_id)
+    person = theirs.where(users.c.is_active, sub.is_not(None)).limit(1).lateral("person")
+    sample = select(Chatbot.tenant_id, Chatbot.id.label("chatbot_id"), person.c.id.label("user_id"), person.c.sub)
+    return connection.execute(sample.join(person, true()).where(Chatbot.is_published).limit(1)).one_or_none()
+
+
+def medians(connection: Connection, sample: Row[Any]) -> dict[str, tuple[float, float]]:
     """Seconds of each probe, without and with identity.
 
     Raises:
         UnansweredError: the connection's role cannot act as a member, or that member may not ask.
     """
-    member = identity_of(sample.user_id)
+    member = identity_of(sample.sub)
     taken: dict[str, dict[Identity | None, list[float]]] = {query: defaultdict(list) for query in PROBES}
     for _ in range(TIMES):
         for query, probe in PROBES.items():

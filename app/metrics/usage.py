@@ -12,6 +12,7 @@ from app.sight import require_every_row
 from app.usage import COUNTED
 
 CHATBOT = ("tenant_id", "chatbot_id")
+POSITIVE = "Share of those that are 4 or more, or thumbs up where ratings are -1 and 1, if any"
 
 
 def families(connection: Connection) -> Iterator[Metric]:
@@ -35,7 +36,7 @@ def of_chatbots(connection: Connection) -> Iterator[Metric]:
         "people": gauge("chatbot_people", "People who had them", *CHATBOT),
         "ratings": gauge("chatbot_ratings", "Ratings of its messages", *CHATBOT),
         "mean_rating": gauge("chatbot_rating_mean", "Mean of those, if any", *CHATBOT),
-        "positive_share": gauge("chatbot_rating_positive_ratio", "Share of those that are 4 or 5, if any", *CHATBOT),
+        "positive_share": gauge("chatbot_rating_positive_ratio", POSITIVE, *CHATBOT),
         "last_used_at": gauge("chatbot_last_used_timestamp_seconds", "When it was last talked to, if ever", *CHATBOT),
     }
     its = chatbot_usage()

@@ -1,11 +1,13 @@
 """What all models share: the metadata with PostgreSQL's own constraint names, and the column types that recur."""
 
-from datetime import datetime
-from typing import Annotated, ClassVar
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import DateTime, MetaData, Text, func, text
+from sqlalchemy import DateTime, Dialect, Integer, MetaData, String, Text, Uuid, func, text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.types import UserDefinedType
 
 
 class Base(DeclarativeBase):
@@ -22,8 +24,80 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {str: Text, datetime: DateTime(timezone=True)}
 
 
+class Uncast(UserDefinedType[Any]):
+    """The type of a column that an adopted platform may have with another type.
+
+    SQLAlchemy casts each parameter to the type that the model states, and the server then refuses `bigint = uuid` or
+    rounds a rating of 4.5. Parameters of this type have no cast: values pass both ways as the driver has them, and the
+    server compares them as the column's own type does.
+
+    Args:
+        name: the column's type on a fresh install, as `alembic check` compares it.
+    """
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        """Keep the name."""
+        self.name = name
+
+    def get_col_spec(self, **_: object) -> str:
+        """The type in DDL."""
+        return self.name
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        """Values as SQL: strings of no type."""
+        quoted: Callable[[str], str] = String().literal_processor(dialect)  # type: ignore[no-untyped-call]
+        return lambda value: quoted(str(value))
+
+
+class Moment(Uncast):
+    """A time with a time zone. An adopted platform's column may have none (`timestamp`): it is taken for UTC."""
+
+    cache_ok = True
+
+    def __init__(self) -> None:
+        """Name the type of a fresh install."""
+        super().__init__("TIMESTAMP WITH TIME ZONE")
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Send text: as what it is read depends on the column alone, not on the session's TimeZone."""
+        return in_utc if dialect.driver == "psycopg" else None
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        """The same text as SQL."""
+        quoted = super().literal_processor(dialect)
+        return lambda value: quoted(in_utc(value))
+
+    def result_processor(self, _dialect: Dialect, _type: object) -> Callable[[Any], Any]:
+        """Read a time without a zone as UTC."""
+        return as_utc
+
+
+def in_utc(value: Any) -> Any:
+    """A time as text, in UTC: what `timestamp` and `timestamptz` read alike. Anything else as it is."""
+    aware = isinstance(value, datetime) and value.tzinfo is not None
+    return value.astimezone(UTC).isoformat(" ") if aware else value
+
+
+def as_utc(value: Any) -> Any:
+    """A time without a zone as one in UTC. Anything else as it is."""
+    naive = isinstance(value, datetime) and value.tzinfo is None
+    return value.replace(tzinfo=UTC) if naive else value
+
+
+UUID_OR_INTEGER = Uuid().with_variant(Uncast("UUID"), "postgresql")
+ANY_NUMBER = Integer().with_variant(Uncast("INTEGER"), "postgresql")
+ANY_TEXT = Text().with_variant(Uncast("TEXT"), "postgresql")
+"""Text, an enum, or citext, whose own comparison holds."""
+
 UUIDKey = Annotated[UUID, mapped_column(primary_key=True, server_default=func.gen_random_uuid())]
-Timestamp = Annotated[datetime, mapped_column(server_default=func.now())]
+MessageKey = Annotated[UUID, mapped_column(UUID_OR_INTEGER, primary_key=True, server_default=func.gen_random_uuid())]
+"""Where an adopted platform's ids are integers, an int."""
+Timestamp = Annotated[
+    datetime,
+    mapped_column(DateTime(timezone=True).with_variant(Moment(), "postgresql"), server_default=func.now()),
+]
 """Set by the database; timezone-aware."""
 LABEL = r"{0} ~ '^\S(.*\S)?$' AND char_length({0}) <= 50"
 """What a category or tag must be: trimmed, not blank, not too long."""

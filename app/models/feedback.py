@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, Synonym, mapped_column, relationship, synonym
 
-from app.models.base import Base, Timestamp, UUIDKey
+from app.models.base import ANY_NUMBER, Base, MessageKey, Timestamp
 
 if TYPE_CHECKING:
     from app.models.message import Message
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class Feedback(Base):
     """A person's rating of a message, one each. Guide: "Modified Tables", `feedback`.
+
+    On an adopted platform `id` and `message_id` are ints where the platform's ids are integers, and `rating` is a
+    Decimal or a float where its ratings have fractions. Ratings may be thumbs there: -1 and 1.
 
     `comment` is what `notes` was called before revision 010; it still reads, writes and filters.
 
@@ -30,10 +33,10 @@ class Feedback(Base):
         {"comment": "How a person rates a message, once"},
     )
 
-    id: Mapped[UUIDKey]
+    id: Mapped[MessageKey]
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    rating: Mapped[int]
+    rating: Mapped[int] = mapped_column(ANY_NUMBER)
     notes: Mapped[str | None]
     created_at: Mapped[Timestamp]
 

@@ -63,12 +63,12 @@ UNPUBLISHED_CHATBOTS: Columns = (
 )
 
 
-def chatbot_usage(tenant: UUID | None = None, positive_from: int = 4) -> TableValuedAlias:
+def chatbot_usage(tenant: UUID | None = None, positive_from: int | None = None) -> TableValuedAlias:
     """How each chatbot is used, the most used first. Guide: "Chatbot Usage".
 
     Args:
         tenant: its id; None: whichever the caller may know.
-        positive_from: the lowest rating that counts as positive.
+        positive_from: the lowest rating that counts as positive; None: 4, or 1 where ratings are thumbs (-1 and 1).
 
     Returns:
         Rows of tenant_id, chatbot_id, chatbot_name, is_published; the numbers of conversations, messages, people and

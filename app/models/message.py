@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import Base, Timestamp, UUIDKey
+from app.models.base import ANY_TEXT, Base, MessageKey, Timestamp
 
 if TYPE_CHECKING:
     from app.models.conversation import Conversation
@@ -17,6 +17,8 @@ MessageRole = Literal["user", "assistant", "system", "tool"]
 
 class Message(Base):
     """One message of a conversation, by its user or by the assistant.
+
+    On an adopted platform `id` is an int where the platform's ids are integers, and `role` whatever its roles are.
 
     Row security: "Users can view messages of their own conversations", "Users can write messages in their own
     conversations" (revision 006), the latter with role 'user' alone.
@@ -29,9 +31,9 @@ class Message(Base):
         {"comment": "What was said in a conversation"},
     )
 
-    id: Mapped[UUIDKey]
+    id: Mapped[MessageKey]
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
-    role: Mapped[MessageRole] = mapped_column(Text)
+    role: Mapped[MessageRole] = mapped_column(ANY_TEXT)
     content: Mapped[str]
     created_at: Mapped[Timestamp]
 

@@ -21,8 +21,13 @@ from app.verbs.shared import WIDE, database_session, to_json
 def usage(
     tenant: Annotated[str | None, typer.Option(help="Id or name. Default: all.")] = None,
     positive_from: Annotated[
-        int, typer.Option(min=-(2**31), max=2**31 - 1, help="The lowest rating that counts as positive.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            min=-(2**31),
+            max=2**31 - 1,
+            help="The lowest rating that counts as positive. Default: 4, or 1 where ratings are thumbs (-1 and 1).",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead, names as they are.")] = False,
 ) -> None:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from statistics import mean
 from typing import Any
@@ -84,6 +85,8 @@ def busy(place: Place, seed: int) -> Iterator[Connection[Row]]:
         connection.transaction(force_rollback=True),
     ):
         execute = connection.execute
+        execute("SET LOCAL TimeZone = 'UTC'")  # what a platform without time zones keeps
+        ratings = admitted(connection)
         for number in range(8):  # some of one name, in one tenant and in both
             execute(
                 "INSERT INTO chatbots (tenant_id, name, system_prompt, model, is_published, updated_at)"
@@ -109,9 +112,23 @@ def busy(place: Place, seed: int) -> Iterator[Connection[Row]]:
                 for critic in chance.sample(EVERYBODY, chance.choice([0, 0, 1, 3])):
                     execute(
                         "INSERT INTO feedback (message_id, user_id, rating) VALUES (%s, %s, %s)",
-                        ((message or {})["id"], critic, chance.randint(1, 5)),
+                        ((message or {})["id"], critic, chance.choice(ratings)),
                     )
         yield connection
+
+
+def admitted(connection: Connection[Row]) -> Sequence[int | Decimal]:
+    """The ratings that a platform takes, by the column's type and CHECK: thumbs, half stars, or stars."""
+    rating = connection.execute("""
+        SELECT format_type(atttypid, NULL) AS type,
+            coalesce(string_agg(pg_get_constraintdef(pg_constraint.oid), ''), '') AS checked
+        FROM pg_attribute LEFT JOIN pg_constraint ON conrelid = attrelid AND conkey = ARRAY[attnum] AND contype = 'c'
+        WHERE attrelid = 'public.feedback'::regclass AND attname = 'rating' GROUP BY type
+    """).fetchone()
+    assert rating is not None
+    if "-1" in rating["checked"]:
+        return [-1, 1]
+    return [Decimal(number) / 2 for number in range(2, 11)] if rating["type"] == "numeric" else range(1, 6)
 
 
 def every_row(connection: Connection[Row], table: str) -> list[Row]:
@@ -139,20 +156,26 @@ def usage_by_row(connection: Connection[Row], positive_from: int) -> list[Row]:
                 "ratings": len(ratings),
                 "mean_rating": float(Fraction(mean(map(Fraction, ratings)))) if ratings else None,
                 "positive_share": len(positive) / len(ratings) if ratings else None,
-                "last_used_at": max((each["created_at"] for each in [*its_talks, *its_messages]), default=None),
+                "last_used_at": max((in_utc(each["created_at"]) for each in [*its_talks, *its_messages]), default=None),
             }
         )
     return counted
 
 
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC; one without a time zone is."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def told(connection: Connection[Row], who: Who, call: str) -> list[Row]:
-    """What somebody is told, with fractions as floats."""
+    """What somebody is told, with fractions as floats and times in UTC."""
     with connection.transaction(force_rollback=True):
         become(connection, who)
         rows = connection.execute(f"SELECT * FROM {call}".encode()).fetchall()
     for row in rows:
         for name in row.keys() & {"mean_rating", "positive_share"}:
             row[name] = None if row[name] is None else float(row[name])
+        row |= {name: in_utc(each) for name, each in row.items() if isinstance(each, datetime)}
     return rows
 
 
@@ -165,11 +188,13 @@ def same(one: Sequence[Row], other: Sequence[Row]) -> bool:
     return sorted(map(key, one)) == sorted(map(key, other))
 
 
-@pytest.mark.parametrize("positive_from", [4, 2])
+@pytest.mark.parametrize("given", [None, 2])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_usage_is_what_counting_row_by_row_comes_to(place: Place, seed: int, positive_from: int) -> None:
+def test_usage_is_what_counting_row_by_row_comes_to(place: Place, seed: int, given: int | None) -> None:
     with busy(place, seed) as connection:
-        expected = usage_by_row(connection, positive_from)
+        thumbs = -1 in admitted(connection)
+        expected = usage_by_row(connection, given or (1 if thumbs else 4))
+        positive_from = given or "NULL"
         assert max(row["ratings"] for row in expected) > max(row["conversations"] for row in expected) > 3
         assert min(row["conversations"] for row in expected) == 0
         of_all = told(connection, SERVICE, f"chatbot_usage(positive_from => {positive_from})")
@@ -178,6 +203,82 @@ def test_usage_is_what_counting_row_by_row_comes_to(place: Place, seed: int, pos
         its = [row for row in expected if row["tenant_id"] == ACME]
         for who, tenant in ((ADMIN, ""), (ADMIN, f"'{ACME}', "), (SERVICE, f"'{ACME}', ")):
             assert same(told(connection, who, f"chatbot_usage({tenant}positive_from => {positive_from})"), its)
+
+
+WITHOUT_ZONES = """
+    DROP VIEW published_chatbots;
+    ALTER TABLE conversations ALTER created_at TYPE timestamp USING created_at AT TIME ZONE 'UTC';
+    ALTER TABLE messages ALTER created_at TYPE timestamp USING created_at AT TIME ZONE 'UTC';
+    ALTER TABLE chatbots ALTER created_at TYPE timestamp USING created_at AT TIME ZONE 'UTC',
+        ALTER updated_at TYPE timestamp USING updated_at AT TIME ZONE 'UTC'
+"""
+
+
+@pytest.mark.parametrize("call", ["chatbot_usage()", "unpublished_chatbots()"])
+def test_times_without_a_zone_are_utc_in_every_session(fresh_place: Place, call: str) -> None:
+    with busy(fresh_place, 1) as connection:
+        plainly = told(connection, SERVICE, call)
+        assert {type(each) for row in plainly for each in row.values()} >= {datetime}
+        connection.execute(WITHOUT_ZONES)
+        for zone in ("UTC", "America/New_York", "Asia/Kolkata"):
+            connection.execute(f"SET LOCAL TimeZone = '{zone}'".encode())
+            for who, tenants in ((SERVICE, {ACME, GLOBEX}), (ADMIN, {ACME})):
+                assert told(connection, who, call) == [row for row in plainly if row["tenant_id"] in tenants], zone
+
+
+NUMBERS = {  # a type of ratings, and ratings: that add up to more than it holds, or lie beside the bound
+    "smallint": [32767] * 3,
+    "integer": [2147483647] * 3,
+    "bigint": [9223372036854775807] * 3,
+    "numeric": [Decimal("3.9"), Decimal("4.1"), Decimal("4.00"), Decimal("1e30")],
+    "numeric(2,1)": [Decimal("3.9"), Decimal("4.0")],
+    "real": [3.9, 4.0, 4.5, 3e38, 3e38],
+    "double precision": [3.999999, 4.000001, 1e300],
+}
+
+
+@pytest.mark.parametrize(("type_", "ratings"), NUMBERS.items(), ids=NUMBERS)
+def test_ratings_may_be_of_any_type_of_number(
+    fresh_place: Place, type_: str, ratings: Sequence[int | float | Decimal]
+) -> None:
+    with busy(fresh_place, 1) as connection:
+        connection.execute(
+            f"""
+            DROP SCHEMA chatbot_compat CASCADE;
+            TRUNCATE feedback;
+            ALTER TABLE feedback DROP CONSTRAINT feedback_rating_check, ALTER rating TYPE {type_}
+        """.encode()
+        )
+        (talk,) = connection.execute("SELECT id FROM conversations WHERE chatbot_id IS NOT NULL LIMIT 1").fetchall()
+        for each in ratings:
+            connection.execute(
+                "WITH said AS (INSERT INTO messages (conversation_id, role, content) VALUES (%s, 'assistant', '')"
+                " RETURNING id) INSERT INTO feedback (message_id, user_id, rating) SELECT id, %s, %s FROM said",
+                (talk["id"], EVERYBODY[0], each),
+            )
+        (its,) = [row for row in told(connection, SERVICE, "chatbot_usage()") if row["ratings"]]
+        assert its["ratings"] == len(ratings)
+        assert its["positive_share"] == sum(each >= 4 for each in ratings) / len(ratings)
+        assert its["mean_rating"] == pytest.approx(float(mean(map(Fraction, ratings))), rel=1e-6)
+
+
+def test_many_ratings_of_few_digits_add_up(fresh_place: Place) -> None:
+    """Added up as they are, a hundred thousand of them are worth less than each alone."""
+    with busy(fresh_place, 1) as connection:
+        connection.execute("""
+            DROP SCHEMA chatbot_compat CASCADE;
+            TRUNCATE feedback;
+            ALTER TABLE feedback DROP CONSTRAINT feedback_rating_check, ALTER rating TYPE real;
+            WITH said AS (
+                INSERT INTO messages (conversation_id, role, content)
+                SELECT id, 'assistant', '' FROM conversations, generate_series(1, 100000)
+                WHERE id = (SELECT id FROM conversations WHERE chatbot_id IS NOT NULL LIMIT 1) RETURNING id
+            )
+            INSERT INTO feedback (message_id, user_id, rating) SELECT said.id, users.id, 4.1
+            FROM said, (SELECT id FROM users LIMIT 1) AS users
+        """)
+        (its,) = [row for row in told(connection, SERVICE, "chatbot_usage()") if row["ratings"]]
+        assert (its["ratings"], its["mean_rating"], its["positive_share"]) == (100_000, 4.1, 1)
 
 
 def test_null_for_a_number_is_its_default(place: Place) -> None:
