@@ -1,35 +1,66 @@
-"""Whose the platform's tables are: of those that 006 adopted, only what is ours is judged."""
+"""What is ours on an adopted platform, and what of the platform's own ours rests on: nothing else is judged.
+
+The document states a fresh install. `as_adopted` turns it into what this platform must have, by what the revisions
+recorded of it (`markers`), and leaves out of what was found what is the platform's own.
+"""
 
 import re
 
+from app.catalog import markers
 from app.catalog.facts import Facts, Key
+from app.catalog.markers import base_type
 
 TABLES = {"tenants", "users", "conversations", "messages", "feedback"}
 
 # The columns that revisions after 006 add. Their indexes, constraints and guards are ours as well.
 OURS = {("users", "role"), ("conversations", "chatbot_id"), ("conversations", "chatbot_version")}
 
-# Columns of the platform whose type and NOT NULL row security and the keys of chatbots rest on.
+# The platform's own columns that row security and the keys of chatbots rest on, and which of their facts.
 RELIED_ON = {
-    ("tenants", "id"),
-    ("users", "id"),
-    ("users", "tenant_id"),
-    ("users", "is_active"),
-    ("conversations", "id"),
-    ("conversations", "tenant_id"),
-    ("messages", "id"),
+    Key("tenants", "column", "id"): {"Type", "Not null"},
+    Key("users", "column", "id"): {"Type", "Not null"},
+    Key("users", "column", "tenant_id"): {"Type", "Not null"},
+    Key("users", "column", "is_active"): {"Type"},  # NULL is inactive
+    Key("conversations", "column", "id"): {"Type", "Not null"},
+    Key("conversations", "column", "tenant_id"): {"Type", "Not null"},
+    Key("messages", "column", "id"): {"Not null"},
 }
-
-CLIENTS = ("anon", "authenticated", "service_role")
+ROLE = Key("users", "column", "role")
+CHATBOTS_KEY = Key("chatbots", "constraint", "chatbots_pkey")
+CHATBOT_ID = Key("conversations", "column", "chatbot_id")
 PEOPLE = Key("users", "table")
 RELIED_ON_OF_PEOPLE = {"Inherits from", "Inherited by"}
-MARK = Key("chatbot_private.is_adopted()", "function")
+
+# What the models read as well as the documented type.
+READ_AS_WELL = {
+    "character varying": {"text", "character"},
+    "text": {"character varying", "character"},
+    "double precision": {"real", "numeric"},
+    "integer": {"smallint"},
+}
+
+# Where chatbots was taken over: the places whose columns have its types, and its own columns from before us, with the
+# facts that we need of each beside those that we give it ourselves.
+OF_CHATBOTS = frozenset({"chatbots", "published_chatbots", "chatbot_tags", "chatbot_versions"})
+OURS_OF_COLUMNS = {"Comment", "Statistics"}
+NEEDED_OF_CHATBOTS = {
+    **{name: {"Type", "Not null"} for name in ("id", "tenant_id", "created_by", "name", "system_prompt", "model")},
+    **{name: {"Type", "Not null"} for name in ("temperature", "is_published", "created_at", "updated_at")},
+    **{name: {"Type"} for name in ("description", "max_tokens")},
+    "settings": {"Type", "Not null", "Default"},
+}
+THEIRS_BESIDE_OURS = {"column", "constraint", "index", "trigger"}  # the kinds of which such a table may have its own
+
+CLIENTS = ("anon", "authenticated", "service_role")
 THEIRS_TO_DECIDE = {
     Key("chatbot_compat.feedback", "view"): {"Definition"},  # it has the columns of feedback
     Key("", "schema", "public"): {"CREATE"},
     **{Key("", "role", role): {"LOGIN"} for role in CLIENTS},
 }
-CAST = re.compile(r"\(((?:old|new)\.\w+)\)::\w+")  # as PostgreSQL compares columns of a domain, or of varchar
+
+# What PostgreSQL adds where a column is of a domain, of varchar, or of another type of number.
+CAST = re.compile(r"\(((?:(?:old|new)\.)?\w+)\)::(?:text|double precision|numeric)\b")
+WITH_CASTS = {"When", "Where", "Definition"}
 
 
 def is_adopted(documented: Facts, found: Facts) -> bool:
@@ -39,7 +70,7 @@ def is_adopted(documented: Facts, found: Facts) -> bool:
     it makes: where most of those policies and triggers stand, it made them. So changing one function does not hide all
     that is changed of five tables, and a platform that takes one of our policies over remains one.
     """
-    if found.get(MARK, {}).get("Body") == "SELECT false":
+    if markers.body(found, markers.ADOPTED) == "SELECT false":
         return False
     ours_alone = [
         found.get(key) == facts
@@ -50,35 +81,96 @@ def is_adopted(documented: Facts, found: Facts) -> bool:
 
 
 def as_adopted(documented: Facts, found: Facts) -> tuple[Facts, Facts]:
-    """What an adopted platform has of the facts that are documented of a fresh install, and what of it is judged."""
-    expected = {key: dict(facts) for key, facts in documented.items() if is_ours(key, facts)}
-    expected[MARK]["Body"] = "SELECT true"
-    expected[PEOPLE] = {}
+    """Return what an adopted platform must have of the documented facts, and what of the found facts is judged."""
+    recorded = markers.recorded(documented, found)
+    limits = needed_facts(documented, recorded)
+    expected = {
+        key: dict(facts)
+        for key, facts in documented.items()
+        if key in limits or is_ours(key, facts, recorded.taken_over)
+    }
+    expected |= markers.expected(documented, found, recorded)
+    name_as_found(expected, found, recorded)
+    expected.setdefault(Key("users", "column", recorded.identity), {"Type": "uuid"})
     judged = {
         key: dict(facts)
         for key, facts in found.items()
-        if key in expected or (key.place not in TABLES and is_ours(key, facts))
+        if key in expected or not (key.place in TABLES or is_beside_ours(key, recorded.taken_over))
     }
-    people = found.get(PEOPLE, {})  # whose rows, and those of its children, say who somebody is
-    judged[PEOPLE] = {fact: value for fact, value in people.items() if fact in RELIED_ON_OF_PEOPLE}
-    if people.get("Owner") in CLIENTS:  # the guard lets the owner pass
-        judged[PEOPLE]["Owner"] = people["Owner"]
-    for its in (expected, judged):
-        for key, facts in its.items():
+    for each in (expected, judged):
+        for key, needed in limits.items():
+            if key in each:
+                each[key] = {fact: value for fact, value in each[key].items() if fact in needed}
+        for key, facts in each.items():
             for fact in THEIRS_TO_DECIDE.get(key, ()):
                 facts.pop(fact, None)
-            if key.place in TABLES and "When" in facts:
-                facts["When"] = CAST.sub(r"\1", facts["When"])
+    if found.get(PEOPLE, {}).get("Owner") in CLIENTS:  # the guard lets the owner pass
+        judged[PEOPLE]["Owner"] = found[PEOPLE]["Owner"]
+    follow_chatbots = OF_CHATBOTS if "chatbots" in recorded.taken_over else frozenset()
+    for key in expected.keys() & judged.keys():
+        if key in limits or (key.kind == "column" and key.place in follow_chatbots - {"chatbots"}):
+            allow_other_types(expected[key], judged[key])
+        for facts in (expected[key], judged[key]):
+            if key.place in TABLES | follow_chatbots:
+                leave_casts_out(facts)
+            if key.place in follow_chatbots and key.kind == "rights of":  # the order of its columns is its own
+                facts |= {privilege: ", ".join(sorted(scope.split(", "))) for privilege, scope in facts.items()}
     return expected, judged
 
 
-def is_ours(key: Key, facts: dict[str, str]) -> bool:
-    """Whether something documented is ours on an adopted platform, too, and not the platform's own."""
+def name_as_found(expected: Facts, found: Facts, recorded: markers.Recorded) -> None:
+    """Expect what has other names here: the function that takes a role's type, and the key of chatbots taken over."""
+    documented, theirs = markers.is_admin_role(expected, found, recorded)
+    del expected[documented]
+    expected |= theirs
+    if "chatbots" in recorded.taken_over:
+        key, facts = CHATBOTS_KEY, expected[CHATBOTS_KEY]
+        names = [each for each in found if each[:2] == key[:2] and found[each] == facts]
+        if names:
+            del expected[key]
+            expected[names[0]] = facts
+
+
+def own_tables(found: Facts) -> frozenset[str]:
+    """Return the tables that an adopted platform had before us, with those whose columns follow theirs."""
+    return frozenset(TABLES) | (OF_CHATBOTS if "chatbots" in markers.taken_over(found) else frozenset())
+
+
+def needed_facts(documented: Facts, recorded: markers.Recorded) -> dict[Key, set[str]]:
+    """Return the things of which only some facts are judged, with those facts."""
+    needed = {PEOPLE: RELIED_ON_OF_PEOPLE, Key("users", "column", recorded.identity): {"Type"}, **RELIED_ON}
+    if "users.role" in recorded.taken_over:
+        needed[ROLE] = OURS_OF_COLUMNS
+    if "conversations.chatbot_id" in recorded.taken_over:
+        needed[CHATBOT_ID] = {"Type", *OURS_OF_COLUMNS}
+    if "chatbots" in recorded.taken_over:
+        for name, facts in NEEDED_OF_CHATBOTS.items():
+            column = Key("chatbots", "column", name)
+            needed[column] = facts | (OURS_OF_COLUMNS & documented[column].keys())
+    return needed
+
+
+def allow_other_types(expected: dict[str, str], judged: dict[str, str]) -> None:
+    """Take a type that the models read as well, or a domain over such a type, for the documented one."""
+    documented, found = (base_type(facts.get("Type", "")) for facts in (expected, judged))
+    if found == documented or found in READ_AS_WELL.get(documented, ()):
+        judged |= {"Type": expected["Type"]} if "Type" in expected else {}
+
+
+def leave_casts_out(facts: dict[str, str]) -> None:
+    """Write expressions as PostgreSQL would if each column had the documented type."""
+    facts |= {fact: CAST.sub(r"\1", facts[fact]) for fact in WITH_CASTS & facts.keys()}
+
+
+def is_ours(key: Key, facts: dict[str, str], taken_over: frozenset[str] = frozenset()) -> bool:
+    """Whether a documented thing is ours on an adopted platform as well, and not the platform's own."""
     match key:
         case Key("chatbot_compat.feedback", kind, _):
             return kind not in {"column", "rights of"}  # those of feedback, past which the view lets nobody
         case Key(table, "column", name) if table in TABLES:
             return (table, name) in OURS
+        case Key("users", "constraint", _) if "users.role" in taken_over:
+            return False
         case Key(table, "constraint" | "index", _) if table in TABLES:
             columns = re.findall(r"\w+", facts.get("Definition", "") + facts.get("On", ""))
             return any(table == its and column in columns for its, column in OURS)
@@ -86,3 +178,10 @@ def is_ours(key: Key, facts: dict[str, str]) -> bool:
             return facts["Calls"] != "chatbot_private.touch_updated_at()"
         case Key(table, _, _):
             return table not in TABLES
+
+
+def is_beside_ours(key: Key, taken_over: frozenset[str]) -> bool:
+    """Whether something undocumented is the platform's own: a part of its chatbots, or a column of its feedback."""
+    if key.place == "chatbot_compat.feedback":
+        return key.kind in {"column", "rights of"}
+    return "chatbots" in taken_over and key.place == "chatbots" and key.kind in THEIRS_BESIDE_OURS

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from app.catalog.adoption import TABLES, as_adopted, is_adopted
+from app.catalog.adoption import TABLES, as_adopted, is_adopted, own_tables
 from app.catalog.document import documented
 from app.catalog.facts import Difference, Facts, Key, Ours, read
 from app.catalog.openings import openings
@@ -16,14 +16,14 @@ COMPATIBILITY = Key("", "schema", "chatbot_compat")
 
 
 class Comparison(NamedTuple):
-    """What came of comparing a live database with the document.
+    """The result of comparing a live database with the document.
 
     Args:
-        adopted: whether the platform's tables are its own, and most of what they are like is no finding.
+        own: the tables that the platform had before us; most of what they are like is no finding.
         differences: the findings.
     """
 
-    adopted: bool
+    own: frozenset[str]
     differences: list[Difference]
 
 
@@ -42,14 +42,15 @@ def compare(connection: Connection, version_table: str) -> Comparison:
     expected = documented()
     ours = Ours.stated(expected)
     found = read(connection, ours, version_table)
-    adopted = is_adopted(expected, found)
-    if adopted:
+    own: frozenset[str] = frozenset()
+    if is_adopted(expected, found):
+        own = own_tables(found)
         expected, found = as_adopted(expected, found)
         ours = ours._replace(relations=ours.relations - TABLES)
     if COMPATIBILITY not in found:  # the README says when to drop it
         expected = {key: facts for key, facts in expected.items() if not in_schema(key, COMPATIBILITY.name)}
     differences = [*compared(expected, found), *openings(connection, ours)]
-    return Comparison(adopted, [each._replace(text=printable(each.text)) for each in differences])
+    return Comparison(own, [each._replace(text=printable(each.text)) for each in differences])
 
 
 def in_schema(key: Key, schema: str) -> bool:

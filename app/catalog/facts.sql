@@ -12,7 +12,11 @@ WITH schema AS (
         ELSE quote_ident(relname)
     END AS place
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind NOT IN ('i', 'I', 't', 'c') AND (
+    WHERE relkind NOT IN ('i', 'I', 't', 'c')
+        AND NOT EXISTS (  -- the sequence of an identity column is a part of that
+            SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'i'
+                AND relkind = 'S'
+        ) AND (
         relnamespace IN (SELECT oid FROM schema)
         OR nspname = 'public' AND (relname = :version_table OR relname = ANY (CAST(:names AS text[])))
     )
@@ -104,7 +108,8 @@ WITH schema AS (
     -- Columns.
     SELECT place, 'column', attname, attnum,
         json_build_object(
-            'Type', format_type(atttypid, atttypmod),
+            'Type', format_type(atttypid, atttypmod) || CASE typtype WHEN 'd'
+                THEN format(' (%s)', format_type(typbasetype, typtypmod)) ELSE '' END,
             'Not null', CASE WHEN attnotnull THEN 'yes' || coalesce((
                 SELECT ', but not of earlier rows' FROM pg_constraint
                 WHERE conrelid = relation.oid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated

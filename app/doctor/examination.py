@@ -12,12 +12,15 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 
+from app.asking import UnansweredError
 from app.catalog.comparison import compare
 from app.database import create_engine, errors_as_sentences
 from app.doctor.health import Indexes, Rows, indexes, leaderless_tenants, orphans
+from app.doctor.identity import IdentityColumn, examined_identity
 from app.doctor.powers import Powers, powers
 from app.doctor.role import Role, role
 from app.doctor.visibility import Visibility, visibility
+from app.doctor.warnings import warnings
 from app.errors import SetupError
 from app.migration.autogenerate import written_by
 from app.migration.preflight import situation
@@ -64,9 +67,11 @@ class Examination:
 
     Args:
         revision: where it is.
-        role: whom one is connected as.
+        role: the role of the connection.
         drift: how it differs from what this package ships; None: not judged.
-        person: whom `--as` names.
+        warnings: what preflight warned of and still holds; None: not judged.
+        identity: the column that holds the token's sub; None: not judged.
+        person: the user that `--as` names.
         tables: what they can do.
         chatbot: why they, or an anonymous visitor, see the one that `--chatbot` names.
         orphans: rows whose parents are not there; None: not looked for.
@@ -79,6 +84,8 @@ class Examination:
     revision: Revision
     role: Role
     drift: list[str] | None
+    warnings: list[str] | None
+    identity: IdentityColumn | None
     person: Person | None
     tables: list[Powers]
     chatbot: Visibility | None
@@ -140,21 +147,35 @@ def seen(
     revision = where(script, heads, connection, context.version_table)
     its_indexes = indexes(connection, revision.half_done)
     if not revision.is_newest:
-        return judged(Examination(revision, role(connection), None, None, [], None, None, None, its_indexes))
+        return judged(
+            Examination(revision, role(connection), None, None, None, None, [], None, None, None, its_indexes)
+        )
     person = find(connection, who) if who is not None else None
+    its_warnings, unknown = still_warned(connection, script)
     return judged(
         Examination(
             revision,
             role(connection),
             drift(connection, context),
+            its_warnings,
+            examined_identity(connection),
             person,
             powers(connection, person) if person else [],
             visibility(connection, chatbot, person) if chatbot else None,
             orphans(connection),
             leaderless_tenants(connection),
             its_indexes,
+            unknown=unknown,
         )
     )
+
+
+def still_warned(connection: Connection, script: ScriptDirectory) -> tuple[list[str] | None, list[str]]:
+    """What preflight warned of and still holds, and why that is unknown if it is."""
+    try:
+        return warnings(connection, script), []
+    except UnansweredError as reason:
+        return None, [f"what preflight warned of ({reason})"]
 
 
 def where(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Revision:
@@ -197,6 +218,13 @@ def judged(found: Examination) -> Examination:
     if found.drift:
         things = "1 thing" if len(found.drift) == 1 else f"{len(found.drift)} things"
         mend.append(f"It differs from what was installed in {things}.")
+    if found.warnings:
+        things = "1 thing" if len(found.warnings) == 1 else f"{len(found.warnings)} things"
+        mend.append(f"The platform leaves {things} open that preflight warned of.")
+    if found.identity:
+        mend.extend(found.identity.faults)
+        if found.identity.shared is None:
+            unknown.append(f"how many subs name several people ({found.identity.unknown})")
     if found.chatbot and found.chatbot.as_it_should_be is False:
         mend.append("Who sees the chatbot is not as the rules have it.")
     elif found.chatbot and found.chatbot.as_it_should_be is None:

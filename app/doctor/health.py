@@ -94,7 +94,8 @@ LEADERLESS = (
     "tenants with chatbots, but no active admin",
     "tenants",
     "EXISTS (SELECT FROM public.chatbots WHERE tenant_id = its.id)"
-    " AND NOT EXISTS (SELECT FROM public.users WHERE tenant_id = its.id AND role = 'admin' AND is_active)",
+    " AND NOT EXISTS (SELECT FROM public.users WHERE tenant_id = its.id AND is_active"
+    " AND chatbot_private.is_admin_role(role))",
 )
 KEYS = {"chatbot_versions": "chatbot_id", "chatbot_tags": "chatbot_id"}  # what names a row, where that is no id
 COUNT = """

@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, text
 
 from app.asking import UnansweredError, ask
-from app.identity import Identity
 from app.person import Person
 
 RELATIONS = (
@@ -22,7 +21,12 @@ RELATIONS = (
     *("chatbot_tags", "chatbot_versions", "audit_log"),
 )
 LIMIT = 1000  # rows are counted up to here
-GUARDED = {"id", "tenant_id", "is_active", "role"}  # of users, by triggers that refuse whoever does not own it
+# The triggers of users that refuse to change a column for anyone but its owner and service, and those columns.
+GUARDS_OF_USERS = {
+    "users_guard_membership": ("id", "tenant_id", "is_active"),
+    "users_guard_role_update": ("role",),
+    "users_guard_identity": (),  # of the column that holds the token's sub
+}
 
 GRANTS = text("""
     SELECT relname::text AS relation, relkind = 'v' AS is_view,
@@ -64,10 +68,14 @@ BOUND = """
     WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p') AND row_security_active(oid)
 """
 GUARDS = text("""
-    SELECT count(*) = 2 FROM pg_trigger
-    WHERE tgrelid = to_regclass('public.users') AND tgname IN ('users_guard_membership', 'users_guard_role_update')
-        AND tgenabled IN ('O', 'A')
+    SELECT tgname FROM pg_trigger
+    WHERE tgrelid = to_regclass('public.users') AND tgname = ANY (CAST(:names AS text[])) AND tgenabled IN ('O', 'A')
 """)
+TYPES = text("""
+    SELECT attname::text, atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) AS is_number
+    FROM pg_attribute WHERE attrelid = to_regclass('public.' || :relation) AND attnum > 0 AND NOT attisdropped
+""")
+NO_NUMBER = -1  # no id of a row
 
 # What no client may call by name, and policies do; or a string or name, in which nothing is a call.
 CALLS = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|chatbot_private\.(\w+)\(\)""")
@@ -154,10 +162,20 @@ class Evaluation:
         found.changes = self._rows(relation, "change", bool(grants.updates), ["w", "w check"], notes)
         found.deletes = self._rows(relation, "delete", grants.deletes, ["d"], notes)
         found.inserts = self._may_insert(relation, grants.inserts, notes)
-        guarded = GUARDED.intersection(grants.updates) if relation == "users" else None
-        if guarded and self._connection.scalar(GUARDS):
-            notes.append(f"the guard refuses to change {', '.join(sorted(guarded))}, whatever grants allow")
+        if relation == "users":
+            notes.extend(self._guarded(grants.updates))
         return found
+
+    def _guarded(self, updates: Collection[str]) -> Iterator[str]:
+        """What the guards refuse of the columns of users that the grants allow."""
+        guarded: set[str] = set()
+        for guard in self._connection.scalars(GUARDS, {"names": list(GUARDS_OF_USERS)}):
+            guarded.update(GUARDS_OF_USERS[guard] or {self._person.identity_column})
+        exceptions = {"role": " (to or from an admin's)"}
+        if self._person.identity_column not in GUARDS_OF_USERS["users_guard_membership"]:
+            exceptions[self._person.identity_column] = " (except to NULL)"
+        if columns := [f"{name}{exceptions.get(name, '')}" for name in sorted(guarded.intersection(updates))]:
+            yield f"the guards refuse changes of {', '.join(columns)}, whatever grants allow"
 
     def _rows(self, relation: str, what: str, granted: bool, commands: list[str], notes: list[str]) -> Rows:
         """Count what a SELECT of theirs finds that meets the policies of a command, too."""
@@ -208,7 +226,7 @@ class Evaluation:
             if helper not in self._helpers:
                 call = f"chatbot_private.{helper}()"
                 operator: str = self._connection.scalar(text("SELECT current_user")) or ""
-                asking = Identity(operator, self._person.identity.claims)
+                asking = self._person.identity._replace(role=operator)
                 (literal,) = ask(self._connection, f"SELECT format('%L::%s', {call}, pg_typeof({call}))", asking)
                 self._helpers[helper] = literal
             return self._helpers[helper]
@@ -224,14 +242,16 @@ class Evaluation:
         )
         try:
             row = self._row_of_theirs(relation)
+            are_numbers: dict[str, bool] = dict(self._connection.execute(TYPES, {"relation": relation}).all())
             lacks_other = key is not None and row[key] is None
             if lacks_other and key is not None:
-                row[key] = uuid4()
+                row[key] = NO_NUMBER if are_numbers[key] else uuid4()
                 notes.append(f"they see no {other} of their own to write to")
-            given = {name: row[name] for name in columns if name in row}
+            given = {name: row[name] for name in columns if name in row and not (name == "id" and are_numbers[name])}
             allowed = self._meets(relation, given)
-            if relation == "users" and not allowed and self._meets(relation, {**given, "id": self._person.id}):
-                notes.append("they may insert the row with their own id, if it is deleted")
+            identity = self._person.identity_column
+            if relation == "users" and not allowed and self._meets(relation, {**given, identity: self._person.sub}):
+                notes.append(f"they may insert a row with their own {identity}, if theirs is deleted")
         except UnansweredError as reason:
             notes.append(f"whether they insert is unknown: {reason}")
             return None
@@ -245,7 +265,7 @@ class Evaluation:
             case "tenants":
                 row |= {"name": "New"}
             case "users":
-                row |= {"tenant_id": person.tenant_id, "email": "new@example.com", "role": "user"}
+                row |= {"tenant_id": person.tenant_id, "email": "new@example.com"}
             case "chatbots":
                 row |= {"tenant_id": person.tenant_id, "created_by": person.id}
                 row |= {"name": "New", "system_prompt": "Be new.", "model": "a-model"}
@@ -256,14 +276,14 @@ class Evaluation:
                 row |= {"role": "user", "content": "New"}
             case "feedback":
                 said = "public.messages JOIN public.conversations ON conversations.id = messages.conversation_id"
-                row |= {"message_id": self._one_of_theirs(said, "messages.id"), "user_id": person.id, "rating": 5}
+                row |= {"message_id": self._one_of_theirs(said, "messages.id"), "user_id": person.id, "rating": 1}
         return row
 
-    def _one_of_theirs(self, source: str, column: str) -> UUID | None:
+    def _one_of_theirs(self, source: str, column: str) -> UUID | int | None:
         """The id of something in a conversation of theirs that they see."""
         one = f"SELECT {column} FROM {source} WHERE conversations.user_id = '{self._person.id}' LIMIT 1"
         try:
-            found: UUID | None = ask(self._connection, f"SELECT ({one})", self._person.identity)[0]
+            found: UUID | int | None = ask(self._connection, f"SELECT ({one})", self._person.identity)[0]
         except UnansweredError as reason:
             if not reason.denied:
                 raise

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from app.catalog.markers import FRESH_IDENTITY
 from app.doctor.examination import Examination
 from app.doctor.health import Indexes
 from app.doctor.health import Rows as Orphans
@@ -48,6 +49,10 @@ def sections(found: Examination) -> Iterator[tuple[str, Iterable[str]]]:
         yield "It differs from what was installed (as `alembic check` has it):", found.drift
     else:
         yield "It is what was installed.", []
+    if found.warnings:
+        yield "The platform leaves open, as preflight warned:", found.warnings
+    if found.identity and found.identity.name != FRESH_IDENTITY:
+        yield f"People are found by users.{found.identity.name}, which holds the sub of their token.", []
     if found.person:
         yield from person(found.person, found.tables)
     if found.chatbot:
@@ -64,14 +69,17 @@ def person(who: Person, tables: list[Powers]) -> Iterator[tuple[str, Iterable[st
     """Who somebody is, and what they can do."""
     active = "" if who.is_active else "Not active: "
     tenant = f"tenant {who.tenant}" if who.tenant is not None else "a tenant that is not there"
-    yield f"{active}{who.email}, role {who.role}, of {tenant}, acts as {who.database_role}:", ids_and_table(who, tables)
+    role = f"role {who.role}" if who.role is not None else "without a role"
+    name = who.email or who.id
+    yield f"{active}{name}, {role}, of {tenant}, acts as {who.database_role}:", ids_and_table(who, tables)
     notes = [f"{each.table}: {note}." for each in tables for note in each.notes]
     yield "Changed and deleted is counted of what they see. Keys, guards and triggers may refuse more.", notes
 
 
 def ids_and_table(who: Person, tables: list[Powers]) -> Iterator[str]:
     """Of whom it is told, and what."""
-    yield f"id {who.id}, tenant_id {who.tenant_id}"
+    sub = "" if who.identity_column == FRESH_IDENTITY else f"{who.identity_column} {who.sub}, "
+    yield f"id {who.id}, {sub}tenant_id {who.tenant_id}"
     yield from table(tables)
 
 

@@ -15,6 +15,7 @@ CHATBOT = text("""
     FROM public.chatbots LEFT JOIN public.tenants ON tenants.id = tenant_id
     WHERE chatbots.id = :id
 """)
+IS_ADMIN = "SELECT EXISTS (SELECT FROM public.users WHERE id = '{}' AND chatbot_private.is_admin_role(role))"
 UNPUBLISHED = "it is not published{}. Set is_published, as the admins of its tenant can."
 
 
@@ -68,8 +69,9 @@ def visibility(connection: Connection, chatbot: UUID, person: Person | None) -> 
         why = f"There is no chatbot {chatbot}: it was deleted, or is in another database."
         return Visibility(chatbot, False, False, True, why)
     its_tenant = f"tenant {found.tenant} ({found.tenant_id})"
-    should, why = judged(person, found.is_published, found.tenant_id, its_tenant)
-    who = person.email if person else "An anonymous visitor"
+    is_admin = person is not None and has_admin_role(connection, person)
+    should, why = judged(person, found.is_published, found.tenant_id, its_tenant, is_admin=is_admin)
+    who = str(person.email or person.id) if person else "An anonymous visitor"
     question = f"SELECT EXISTS (SELECT FROM public.chatbots WHERE id = '{chatbot}')"
     refusal = ""
     try:
@@ -87,7 +89,24 @@ def visibility(connection: Connection, chatbot: UUID, person: Person | None) -> 
     return Visibility(chatbot, True, seen, False, f"{does}{refusal}, but {rules} Row security has drifted: see above.")
 
 
-def judged(person: Person | None, is_published: bool, tenant_id: UUID, its_tenant: str) -> tuple[bool, str]:
+def has_admin_role(connection: Connection, person: Person) -> bool:
+    """Whether a person's role makes a chatbot admin, as the database compares roles.
+
+    Raises:
+        SetupError: the connection's role may not ask.
+    """
+    try:
+        return bool(ask(connection, IS_ADMIN.format(person.id))[0])
+    except UnansweredError as reason:
+        raise SetupError(
+            f"Whether {person.email or person.id} is an admin is unknown ({reason}): connect (DATABASE_URL) as the"
+            " owner of the tables."
+        ) from reason
+
+
+def judged(
+    person: Person | None, is_published: bool, tenant_id: UUID, its_tenant: str, *, is_admin: bool
+) -> tuple[bool, str]:
     """Whether they should see it by the rules of this package, and why, in half a sentence and the remedy."""
     if person is None:
         without = "They see it without its prompt and parameters."
@@ -97,10 +116,10 @@ def judged(person: Person | None, is_published: bool, tenant_id: UUID, its_tenan
         return False, "they are not active, and see nothing. Set is_active of users, as the owner or service."
     if person.tenant_id != tenant_id:
         return False, f"it is of {its_tenant}, and they are of {theirs}. Nobody sees another tenant's chatbots."
-    if person.role == "admin":
+    if is_admin:
         return True, f"they are an admin of its tenant. It is {'' if is_published else 'not '}published."
     if is_published:
         return True, "it is published, and of their tenant."
     return False, UNPUBLISHED.format(
         ", and they are no admin"
-    ) + " Or set their role to admin, as the owner or service."
+    ) + " Or make them an admin: `python -m app admins grant`."

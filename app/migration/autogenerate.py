@@ -1,13 +1,15 @@
 """What `alembic check` finds, and `alembic revision --autogenerate` writes: an Alembic plugin.
 
-Stock autogenerate compares tables, columns, keys and indexes with the models, and sees neither policies, grants, guards
-nor functions. This adds what differs from the documented catalog, and leaves out what is the platform's own.
+Stock autogenerate compares tables, columns, keys and indexes with the models. It sees neither policies, grants, guards
+nor functions. This plugin adds what differs from the documented catalog, and leaves out what is the platform's own.
 """
 
 import logging
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,10 +19,9 @@ from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Column, ForeignKeyConstraint, Index
-from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import SchemaItem
 
-from app.catalog.adoption import OURS, RELIED_ON, TABLES
 from app.catalog.facts import Difference
 from app.migration.run import log
 from app.models import Base
@@ -83,25 +84,29 @@ def setup(plugin: Plugin) -> None:
 
 
 def compare_catalog(context: AutogenContext, _upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
-    """Compare the catalog, before the stock comparison, which tells at once what it finds."""
+    """Compare the catalog before the stock comparison, which logs its findings at once."""
     from app.catalog.comparison import compare  # noqa: PLC0415 - what no upgrade needs
 
     assert context.connection is not None and context.migration_context is not None  # noqa: S101, PT018 - it is online
     comparison = compare(context.connection, context.migration_context.version_table)
-    context.opts[PLUGIN] = comparison, [stock.level for stock in STOCK_LOGS]
-    if comparison.adopted:  # most of what it finds is the platform's own; the rest is told when that is known
+    meanwhile = ExitStack()
+    context.opts[PLUGIN] = comparison, meanwhile
+    meanwhile.enter_context(warnings.catch_warnings())
+    # A column of the platform's own may be of any type, such as pgvector's. Types of ours are facts of the catalog.
+    warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
+    if comparison.own:  # most of what it finds is the platform's own; the rest is logged when that is known
         for stock in STOCK_LOGS:
+            meanwhile.callback(stock.setLevel, stock.level)
             stock.setLevel(logging.WARNING)
     return PriorityDispatchResult.CONTINUE
 
 
 def add_differences(context: AutogenContext, upgrade: ops.UpgradeOps) -> PriorityDispatchResult:
-    """Add to what the stock comparison found, and leave out of it what is the platform's own."""
-    comparison, levels = context.opts.pop(PLUGIN)
-    if comparison.adopted:
-        for stock, level in zip(STOCK_LOGS, levels, strict=True):
-            stock.setLevel(level)
-        leave_theirs_alone(upgrade)
+    """Add to the findings of the stock comparison, and leave out of them what is the platform's own."""
+    comparison, meanwhile = context.opts.pop(PLUGIN)
+    meanwhile.close()
+    if comparison.own:
+        leave_theirs_alone(upgrade, comparison.own, comparison.differences)
         for diff in upgrade.as_diffs():
             log.info("Detected %s", diff)
     written = set(written_by(upgrade))
@@ -139,33 +144,26 @@ AUTOGENERATE: dict[str, Any] = {  # of Alembic's context
 }
 
 
-def leave_theirs_alone(upgrade: ops.UpgradeOps) -> None:
-    """Of an adopted table, what no model knows is the platform's own, and so is how a baseline column is declared."""
+def leave_theirs_alone(upgrade: ops.UpgradeOps, own: Collection[str], differences: Iterable[Difference]) -> None:
+    """Leave out what is the platform's own of its tables.
+
+    Args:
+        upgrade: the findings of the stock comparison.
+        own: the platform's tables.
+        differences: what the catalog says of them; it knows what is ours, and what ours rests on.
+    """
+    judged = {tuple(each.key) for each in differences}
     for op in upgrade.ops:
-        if isinstance(op, ops.ModifyTableOps) and op.table_name in TABLES:
-            op.ops = [each for each in op.ops if is_a_finding(op.table_name, each)]
+        if isinstance(op, ops.ModifyTableOps) and op.table_name in own:
+            op.ops = [each for each in op.ops if is_a_finding(each, judged)]
     upgrade.ops = [op for op in upgrade.ops if not (isinstance(op, ops.ModifyTableOps) and op.is_empty())]
 
 
-def is_a_finding(table: str, op: ops.MigrateOperation) -> bool:
-    """Whether a difference in an adopted table concerns what is ours or what we rely on."""
-    columns: Iterable[Any] = ()  # a column, index, constraint or comment to drop is the platform's own
-    match op:
-        case ops.AddColumnOp():  # one that the models read
-            return True
-        case ops.AlterColumnOp() if (table, op.column_name) in RELIED_ON:
-            its = op.existing_type.data_type if isinstance(op.existing_type, DOMAIN) else op.existing_type
-            changed = op.modify_type is not None and not isinstance(its, type(op.modify_type))
-            return changed or op.modify_nullable is not None
-        case ops.AlterColumnOp():
-            columns = [op.column_name]
-        case ops.CreateIndexOp() | ops.CreateUniqueConstraintOp():
-            columns = [getattr(column, "name", column) for column in op.columns]
-        case ops.CreateForeignKeyOp():
-            columns = op.local_cols
-        case ops.CreateCheckConstraintOp():
-            columns = str(op.condition).split()
-    return any((table, column) in OURS for column in columns)
+def is_a_finding(op: ops.MigrateOperation, judged: Collection[tuple[str, ...]]) -> bool:
+    """Whether a difference in a table of the platform's concerns what is ours, or a column that the models read."""
+    if isinstance(op, ops.AddColumnOp):
+        return True
+    return any((place, kind, name) in judged for place, kind, name, _ in written_by(ops.UpgradeOps([op])))
 
 
 def written_by(upgrade: ops.OpContainer) -> Iterator[tuple[str, str, str, str]]:

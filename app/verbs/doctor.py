@@ -12,7 +12,7 @@ from app.verbs.shared import FOUND, Section, Settings, errors_for_a_person
 
 def doctor(
     who: Annotated[
-        str | None, typer.Option("--as", metavar="EMAIL", help="Say what this user can do; also takes their id.")
+        str | None, typer.Option("--as", metavar="EMAIL", help="Say what this user can do; takes an id or sub, too.")
     ] = None,
     chatbot: Annotated[
         str | None,
@@ -22,7 +22,7 @@ def doctor(
     config: Settings = None,
     name: Section = "alembic",
 ) -> None:
-    """Say what is the matter: revision, drift, who you are, orphans, indexes; and who sees what. Only reads."""
+    """Check the database and report problems: revision, drift, open doors, orphans, indexes; and who sees what."""
     from app.doctor import examination, report, visibility  # noqa: PLC0415 - Alembic takes its time
     from app.migration import settings  # noqa: PLC0415
 
