@@ -28,6 +28,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import URL
 
 from app.embedded import server_user, temporary_server
+from app.migration import takeover
 from tests.conftest import Host
 from tests.people import ACME, populate
 from tests.platforms import SUPABASE, settle
@@ -96,9 +97,10 @@ def moments(act: Act) -> Iterator[list[Moment]]:
 def statements(revision: str, command: str) -> Counter[str]:
     """What a step of a revision executes, as its file has it."""
     script = ScriptDirectory(str(PROJECT / "alembic")).get_revision(revision)
-    with patch.object(script.module, "op") as op:
+    with patch.object(takeover, "op") as op, patch.object(script.module, "op", op, create=True):
         getattr(script.module, command)()
-    return Counter(call.args[0] for call in op.execute.call_args_list)
+    executed = [call.args[0] for call in op.execute.call_args_list]
+    return Counter(each if isinstance(each, str) else each.text.replace("\\:", ":") for each in executed)
 
 
 class State(NamedTuple):

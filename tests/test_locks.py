@@ -124,6 +124,8 @@ def test_constraints_on_live_tables_are_added_not_valid(traced: URL) -> None:
     with connect(traced) as connection:
         found = {name for (name,) in connection.execute("SELECT name FROM not_valid_trace")}
     assert found == {
+        "chatbots_tenant_id_fkey",
+        "chatbots_created_by_fkey",
         "users_role_check",
         "conversations_tenant_id_chatbot_id_fkey",
         "chatbots_category_check",

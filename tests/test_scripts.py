@@ -1,5 +1,7 @@
 """`alembic upgrade ... --sql`: scripts for psql, which see where the database is and keep what goes CONCURRENTLY."""
 
+import re
+
 import pytest
 from sqlalchemy import URL
 
@@ -35,7 +37,7 @@ def test_makes_what_alembic_makes(server: Server, empty: URL, start: str, platfo
         kept = rows(connection)
 
         upgrade, downgrade = script("upgrade", f"{start}:head"), script("downgrade", f"head:{start}")
-        assert upgrade.count("INDEX CONCURRENTLY") == 5
+        assert len(re.findall(r"^\s*CREATE (?:UNIQUE )?INDEX CONCURRENTLY", upgrade, re.MULTILINE)) == 11
         for _again in range(2):
             done = psql(server.binaries, empty, script=upgrade)
             assert done.returncode == 0, done.stderr
@@ -86,7 +88,7 @@ def test_stops_at_what_does_not_fit(server: Server, empty: URL, whole: str) -> N
         done = psql(server.binaries, empty, script=whole)
         assert done.returncode == 3
         assert "Nothing was changed, because" in done.stderr
-        assert "users has a column role of its own" in done.stderr
+        assert "users.role is there already, with the values 'admin' (7)" in done.stderr
         assert catalog(connection) == before
 
 

@@ -80,9 +80,7 @@ UNION ALL
 SELECT format('chatbots has a rule %s', rulename), format('DROP RULE %I ON public.chatbots', rulename)
 FROM pg_rules WHERE schemaname = 'public' AND tablename = 'chatbots' AND EXISTS (TABLE theirs)
 UNION ALL
-SELECT format('%s exists already', relname), format('rename it: ALTER %s public.%I RENAME TO %I',
-    CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'i' THEN 'INDEX' WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW'
-        ELSE 'TABLE' END, relname, relname || '_before')
+SELECT format('%s exists already', relname), {rename_relation}
 FROM pg_class JOIN own_names ON own_names.name = relname
 WHERE relnamespace = to_regnamespace('public')
     -- The index of a key goes with chatbots; plain indexes of theirs are renamed by this revision.
@@ -92,7 +90,7 @@ WHERE relnamespace = to_regnamespace('public')
         WHERE tgrelid = to_regclass('public.chatbots') AND tgfoid = to_regproc('chatbot_private.touch_updated_at')
     )
 UNION ALL
-SELECT format('Type %s exists already', typname), format('ALTER TYPE public.%I RENAME TO %I', typname, typname || '_before')
+SELECT format('Type %s exists already', typname), {rename_type}
 FROM pg_type
 WHERE typnamespace = to_regnamespace('public') AND typname IN ('chatbots', 'published_chatbots') AND typrelid = 0
 UNION ALL
@@ -109,7 +107,7 @@ WHERE to_regproc('chatbot_private.is_adopted') IS NOT NULL AND NOT EXISTS (
 )
 UNION ALL
 SELECT format('Trigger %s of users exists already', tgname),
-    format('ALTER TRIGGER %I ON public.users RENAME TO %I', tgname, tgname || '_before')
+    {rename_trigger}
 FROM pg_trigger
 WHERE tgrelid = to_regclass('public.users') AND tgname IN ('users_guard_membership', 'users_guard_identity')
     AND tgfoid IS DISTINCT FROM to_regproc('chatbot_private.require_table_owner')

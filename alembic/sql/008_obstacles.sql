@@ -5,7 +5,7 @@ WITH ours AS (
     WHERE tgrelid = to_regclass('public.users') AND tgname = 'users_guard_role_update'
         AND tgfoid = to_regproc('chatbot_private.require_table_owner')
 ), role_column AS (
-    SELECT attrelid, attnum, atttypid, attgenerated, format_type(atttypid, atttypmod) AS its_type
+    SELECT attrelid, attname, attnum, atttypid, format_type(atttypid, atttypmod) AS its_type
     FROM pg_attribute
     WHERE attrelid = to_regclass('public.users') AND attname = 'role' AND NOT attisdropped AND NOT EXISTS (TABLE ours)
 ), touched AS (
@@ -85,9 +85,7 @@ WHERE nullif(current_setting('chatbots.admin_role', true), '') IS NOT NULL
     AND to_regclass('public.users') IS NOT NULL
     AND NOT EXISTS (TABLE ours) AND NOT EXISTS (TABLE role_column)
 UNION ALL
-SELECT format('users.role is of type %s, and roles are texts or labels of an enum', its_type), concat(
-    'ALTER TABLE public.users RENAME COLUMN role TO role_before; change these functions in the same transaction, as'
-    ' they read it: ' || {functions})
+SELECT format('users.role is of type %s, and roles are texts or labels of an enum', its_type), {rename_column}
 FROM role_column
 WHERE NOT EXISTS (
     WITH RECURSIVE base (type) AS (
@@ -99,9 +97,7 @@ WHERE NOT EXISTS (
     WHERE typcategory = 'E' OR typcategory = 'S' AND typtype <> 'd'
 )
 UNION ALL
-SELECT format('%s exists already', relname), format('rename it: ALTER %s public.%I RENAME TO %I',
-    CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'i' THEN 'INDEX' WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW'
-        ELSE 'TABLE' END, relname, relname || '_before')
+SELECT format('%s exists already', relname), {rename_relation}
 FROM pg_class
 WHERE relnamespace = to_regnamespace('public') AND relname IN ('idx_users_role', 'idx_users_tenant_role')
     -- Indexes of users are renamed by this revision.
@@ -114,7 +110,7 @@ WHERE conrelid = to_regclass('public.users') AND conname = 'users_role_check' AN
     AND NOT EXISTS (TABLE role_column)
 UNION ALL
 SELECT format('Trigger %s of users exists already', tgname),
-    format('ALTER TRIGGER %I ON public.users RENAME TO %I', tgname, tgname || '_before')
+    {rename_trigger}
 FROM pg_trigger
 WHERE tgrelid = to_regclass('public.users') AND tgname IN ('users_guard_role_insert', 'users_guard_role_update')
     AND NOT EXISTS (TABLE ours)

@@ -5,7 +5,7 @@ WITH ours AS (
     WHERE tgrelid = to_regclass('public.conversations') AND tgname = 'conversations_guard_chatbot_update'
         AND tgfoid = to_regproc('chatbot_private.require_visible_chatbot')
 ), theirs AS (
-    SELECT attrelid, attnum, attgenerated, format_type(atttypid, atttypmod) AS its_type,
+    SELECT attrelid, attname, attnum, attgenerated, format_type(atttypid, atttypmod) AS its_type,
         (WITH RECURSIVE base (type) AS (
             SELECT atttypid
             UNION ALL
@@ -15,7 +15,7 @@ WITH ours AS (
     WHERE attrelid = to_regclass('public.conversations') AND attname = 'chatbot_id' AND NOT attisdropped
         AND NOT EXISTS (TABLE ours)
 )
-SELECT format('conversations has a column chatbot_id %s', fault), {rename}
+SELECT format('conversations has a column chatbot_id %s', fault), {rename_column}
 FROM theirs CROSS JOIN LATERAL (
     SELECT CASE
         WHEN to_regclass('public.chatbots') IS NULL THEN 'of its own, and there is no table chatbots'
@@ -30,9 +30,7 @@ FROM theirs CROSS JOIN LATERAL (
 ) AS faults (fault)
 WHERE fault IS NOT NULL
 UNION ALL
-SELECT format('%s exists already', relname), format('rename it: ALTER %s public.%I RENAME TO %I',
-    CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'i' THEN 'INDEX' WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW'
-        ELSE 'TABLE' END, relname, relname || '_before')
+SELECT format('%s exists already', relname), {rename_relation}
 FROM pg_class
 WHERE relnamespace = to_regnamespace('public')
     AND relname IN ('idx_conversations_chatbot_id', 'idx_conversations_tenant_chatbot')
@@ -47,7 +45,7 @@ WHERE attrelid = to_regclass('public.conversations') AND attname = 'tenant_id' A
     AND to_regproc('chatbot_private.is_adopted') IS NOT NULL  -- or 006 says it
 UNION ALL
 SELECT format('Trigger %s of conversations exists already', tgname),
-    format('ALTER TRIGGER %I ON public.conversations RENAME TO %I', tgname, tgname || '_before')
+    {rename_trigger}
 FROM pg_trigger
 WHERE tgrelid = to_regclass('public.conversations')
     AND tgname IN ('conversations_guard_chatbot_insert', 'conversations_guard_chatbot_update')

@@ -544,10 +544,10 @@ def add_foreign_keys() -> None:
 OBSTACLES = sql(__file__, "007_obstacles")
 
 # Rows of chatbots that are taken over which ours do not admit, with the SQL that shows them.
-ROW_OBSTACLES = sql(__file__, "007_row_obstacles").replace("{are_theirs}", ARE_THEIRS)
+ROW_OBSTACLES = sql(__file__, "007_row_obstacles", are_theirs=ARE_THEIRS)
 
 # What of their statements will stop working where chatbots are taken over.
-WARNINGS = sql(__file__, "007_warnings").replace("{are_theirs}", ARE_THEIRS)
+WARNINGS = sql(__file__, "007_warnings", are_theirs=ARE_THEIRS)
 
 LOSSES = f"""
     SELECT format('%s chatbots', count(*)) FROM public.chatbots

@@ -103,15 +103,20 @@ def take_over_role() -> None:
         ) AND {NOT_BEGUN}"""
     take_over("users.role", theirs)
     park_indexes("008", "users", ("idx_users_role", "idx_users_tenant_role"), NOT_BEGUN)
-    # What the operator says now, or said before, or what our own column and the guide's CHECK admit.
+    # What the operator says stands as long as 006; what our own column and the guide's CHECK say, as long as this.
     execute("""
         DO $$
+        DECLARE
+            marker CONSTANT text := 'CREATE OR REPLACE FUNCTION chatbot_private.admin_roles() RETURNS text[]
+                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L';
+            said text[] := coalesce(string_to_array(nullif(current_setting('chatbots.admin_role', true), ''), ','),
+                chatbot_private.admin_roles());
         BEGIN
-            EXECUTE format('CREATE OR REPLACE FUNCTION chatbot_private.admin_roles() RETURNS text[]
-                LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
-                format('SELECT %L::text[]', coalesce(
-                    string_to_array(nullif(current_setting('chatbots.admin_role', true), ''), ','),
-                    chatbot_private.admin_roles(), '{admin}')));
+            IF said IS NULL THEN
+                INSERT INTO chatbot_private.replaced (part, statement)
+                VALUES ('008', format(marker, 'SELECT NULL::text[]'));
+            END IF;
+            EXECUTE format(marker, format('SELECT %L::text[]', coalesce(said, '{admin}')));
         END
         $$
     """)
@@ -409,10 +414,10 @@ THEIR_ACCESS = (
 )
 
 # The role of a platform's own, above all: which of its values are admins of chatbots is for the operator to say.
-FUNCTIONS = functions_that_read("users", "role")
+FUNCTIONS = functions_that_read("'users'", "'role'")
 IDENTITY = sql(__file__, "identity")
-OBSTACLES = sql(__file__, "008_obstacles").replace("{functions}", FUNCTIONS).replace("{identity}", IDENTITY)
-ROW_OBSTACLES = sql(__file__, "008_row_obstacles").replace("{functions}", FUNCTIONS)
+OBSTACLES = sql(__file__, "008_obstacles", functions=FUNCTIONS, identity=IDENTITY)
+ROW_OBSTACLES = sql(__file__, "008_row_obstacles", functions=FUNCTIONS)
 
 LOSSES = f"""
     SELECT format('the role of %s admins', count(*)) FROM public.users

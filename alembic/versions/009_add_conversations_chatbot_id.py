@@ -20,7 +20,6 @@ from app.migration.takeover import (
     park_indexes,
     put_back,
     record,
-    rename_column,
     replace_foreign_keys,
     sql,
     take_over,
@@ -195,7 +194,7 @@ def drop_index_if_invalid(name: str) -> None:
 
 
 # A chatbot_id that is no link to chatbots, and what bears the names that this revision needs.
-OBSTACLES = sql(__file__, "009_obstacles").replace("{rename}", rename_column("conversations", "chatbot_id"))
+OBSTACLES = sql(__file__, "009_obstacles")
 
 # Links that ours does not admit.
 ROW_OBSTACLES = sql(__file__, "009_row_obstacles")

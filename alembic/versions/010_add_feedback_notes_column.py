@@ -7,7 +7,7 @@ Locks: ACCESS EXCLUSIVE on feedback for milliseconds; no row is touched.
 Downgrade: the same lock, and one on the view; loses nothing.
 """
 
-from app.migration.takeover import functions_that_read, let_go, rename_column, take_over, unless_taken_over
+from app.migration.takeover import RENAME_COLUMN, functions_that_read, let_go, take_over, unless_taken_over
 
 revision = "010"
 down_revision = "009"
@@ -147,7 +147,7 @@ def lock_view_and_table() -> str:
 
 # A function of a trigger fails every write of feedback once it names a column that is not there.
 OBSTACLES = rf"""
-    SELECT 'feedback has a column notes beside comment', {rename_column("feedback", "notes")}
+    SELECT 'feedback has a column notes beside comment', {RENAME_COLUMN}
     FROM pg_attribute
     WHERE attrelid = to_regclass('public.feedback') AND attname = 'notes' AND NOT attisdropped AND {HAS_COMMENT}
     UNION ALL
@@ -174,6 +174,6 @@ OBSTACLES = rf"""
 WARNINGS = rf"""
     SELECT 'These functions name comment of feedback; have them know notes when this revision runs, or they fail: '
         || functions
-    FROM (SELECT {functions_that_read("feedback", "comment")}) AS found (functions)
+    FROM (SELECT {functions_that_read("'feedback'", "'comment'")}) AS found (functions)
     WHERE functions IS NOT NULL AND {HAS_COMMENT}
 """

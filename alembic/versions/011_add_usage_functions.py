@@ -386,7 +386,7 @@ def close_function(signature: str) -> None:
 
 OBSTACLES = """
     SELECT format('Function %s exists already', oid::regprocedure),
-        'rename or drop it: this package makes one of that name'
+        format('ALTER FUNCTION %s RENAME TO %I', oid::regprocedure, proname || '_before')
     FROM pg_proc
     WHERE pronamespace = to_regnamespace('public')
         AND proname IN ('chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots')

@@ -10,6 +10,8 @@ Downgrade: drops the log. ACCESS EXCLUSIVE on chatbots, then ACCESS EXCLUSIVE on
 
 from alembic import op
 
+from app.migration.takeover import RENAME_RELATION, RENAME_TRIGGER, RENAME_TYPE
+
 revision = "012"
 down_revision = "011"
 branch_labels = None
@@ -256,21 +258,21 @@ def watch_chatbots() -> None:
 
 
 # What bears the names that this revision needs, unless an interrupted run of it made them, together with our trigger.
-OBSTACLES = """
+OBSTACLES = f"""
     WITH ours AS (
         SELECT FROM pg_trigger
         WHERE tgrelid = to_regclass('public.users') AND tgname = 'users_audit_update'
             AND tgfoid = to_regproc('chatbot_private.audit_row')
     )
-    SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
+    SELECT format('%s exists already', relname), {RENAME_RELATION}
     FROM pg_class
     WHERE relnamespace = to_regnamespace('public')
         AND relname IN ('audit_log', 'audit_log_pkey', 'idx_audit_log_changed_at') AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('Type %s exists already', typname), 'rename it: a table of that name makes a type'
+    SELECT format('Type %s exists already', typname), {RENAME_TYPE}
     FROM pg_type WHERE typnamespace = to_regnamespace('public') AND typname = 'audit_log' AND typrelid = 0
     UNION ALL
-    SELECT format('Trigger %s of users exists already', tgname), 'rename it: this package makes one of that name'
+    SELECT format('Trigger %s of users exists already', tgname), {RENAME_TRIGGER}
     FROM pg_trigger
     WHERE tgrelid = to_regclass('public.users')
         AND tgname IN ('users_audit_insert', 'users_audit_update', 'users_audit_delete', 'users_audit_truncate')

@@ -14,6 +14,8 @@ EXCLUSIVE on conversations, then ACCESS EXCLUSIVE on users, then ACCESS EXCLUSIV
 
 from alembic import op
 
+from app.migration.takeover import RENAME_COLUMN, RENAME_RELATION, RENAME_TRIGGER, RENAME_TYPE
+
 revision = "013"
 down_revision = "012"
 branch_labels = None
@@ -416,7 +418,7 @@ def record_what_conversations_start_with() -> None:
 
 # What bears the names that this revision needs, unless an interrupted run of it made them, together with our trigger:
 # what comes before that is made in one transaction, and belongs to us.
-OBSTACLES = """
+OBSTACLES = f"""
     WITH ours AS (
         SELECT FROM pg_trigger
         WHERE tgrelid = to_regclass('public.chatbots') AND tgname = 'chatbots_number_version'
@@ -426,22 +428,21 @@ OBSTACLES = """
         WHERE polrelid = to_regclass('public.chatbot_versions') AND relowner = current_user::regrole
             AND polname = 'Admin users can view chatbot versions in their tenant'
     )
-    SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
+    SELECT format('%s exists already', relname), {RENAME_RELATION}
     FROM pg_class
     WHERE relnamespace = to_regnamespace('public')
         AND relname IN ('chatbot_versions', 'chatbot_versions_pkey', 'idx_chatbot_versions_created_by')
         AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('Type %s exists already', typname), 'rename it: a table of that name makes a type'
+    SELECT format('Type %s exists already', typname), {RENAME_TYPE}
     FROM pg_type WHERE typnamespace = to_regnamespace('public') AND typname = 'chatbot_versions' AND typrelid = 0
     UNION ALL
     SELECT format('Function %s exists already', oid::regprocedure),
-        'rename or drop it: this package makes one of that name'
+        format('ALTER FUNCTION %s RENAME TO %I', oid::regprocedure, proname || '_before')
     FROM pg_proc
     WHERE pronamespace = to_regnamespace('public') AND proname = 'restore_chatbot' AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('%s has a column %s of its own', attrelid::regclass, attname),
-        'rename it: this package makes one of that name'
+    SELECT format('%s has a column %s of its own', attrelid::regclass, attname), {RENAME_COLUMN}
     FROM pg_attribute
     WHERE (attrelid, attname) IN (
             (to_regclass('public.conversations'), 'chatbot_version'), (to_regclass('public.chatbots'), 'version'),
@@ -449,8 +450,7 @@ OBSTACLES = """
         )
         AND NOT attisdropped AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('Trigger %s of %s exists already', tgname, tgrelid::regclass),
-        'rename it: this package makes one of that name'
+    SELECT format('Trigger %s of %s exists already', tgname, tgrelid::regclass), {RENAME_TRIGGER}
     FROM pg_trigger
     WHERE (tgrelid, tgname) IN (
             (to_regclass('public.conversations'), 'conversations_record_version_insert'),

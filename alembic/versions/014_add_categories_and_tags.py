@@ -12,6 +12,8 @@ Downgrade: loses categories and tags. ACCESS EXCLUSIVE on published_chatbots, th
 
 from alembic import op
 
+from app.migration.takeover import RENAME_COLUMN, RENAME_RELATION, RENAME_TYPE
+
 revision = "014"
 down_revision = "013"
 branch_labels = None
@@ -367,28 +369,28 @@ def restore_view() -> None:
 
 # What bears the names that this revision needs, unless an interrupted run of it made them, together with our trigger:
 # what comes before that is made in one transaction, and belongs to us.
-OBSTACLES = """
+OBSTACLES = f"""
     WITH ours AS (
         SELECT FROM pg_trigger
         WHERE tgrelid = to_regclass('public.chatbots') AND tgname = 'chatbots_keep_tags_update'
             AND tgfoid = to_regproc('chatbot_private.keep_tags')
     )
-    SELECT format('%s exists already', relname), 'rename or drop it: this package makes one of that name'
+    SELECT format('%s exists already', relname), {RENAME_RELATION}
     FROM pg_class
     WHERE relnamespace = to_regnamespace('public')
         AND relname IN ('chatbot_tags', 'chatbot_tags_pkey', 'idx_chatbot_tags_tag', 'idx_chatbots_category')
         AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('Type %s exists already', typname), 'rename it: a table of that name makes a type'
+    SELECT format('Type %s exists already', typname), {RENAME_TYPE}
     FROM pg_type WHERE typnamespace = to_regnamespace('public') AND typname = 'chatbot_tags' AND typrelid = 0
     UNION ALL
-    SELECT format('%s has a column %s of its own', attrelid::regclass, attname),
-        'rename it: this package makes one of that name'
+    SELECT format('%s has a column %s of its own', attrelid::regclass, attname), {RENAME_COLUMN}
     FROM pg_attribute
     WHERE attrelid IN (to_regclass('public.chatbots'), to_regclass('public.published_chatbots'))
         AND attname IN ('category', 'tags') AND NOT attisdropped AND NOT EXISTS (TABLE ours)
     UNION ALL
-    SELECT format('Constraint %s of chatbots exists already', conname), 'rename it: this package makes one of that name'
+    SELECT format('Constraint %s of chatbots exists already', conname),
+        format('ALTER TABLE public.chatbots RENAME CONSTRAINT %I TO %I', conname, conname || '_before')
     FROM pg_constraint
     WHERE conrelid = to_regclass('public.chatbots') AND conname IN ('chatbots_category_check', 'chatbots_tags_check')
         AND NOT EXISTS (TABLE ours)

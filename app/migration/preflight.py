@@ -122,7 +122,10 @@ def situation(connection: Connection, heads: tuple[str, ...], version_table: str
     if heads:
         return f"At revision {', '.join(heads)}."
     here = connection.scalar(HERE, {"names": sorted(TABLES)})
-    return f"Tables that would be adopted: {here}." if here else "Empty: the platform's tables would be made."
+    if here is None:
+        return "Has none of the platform's tables: they would be made."
+    missing = ", ".join(sorted(TABLES - set(here.split(", "))))
+    return f"Has {here}, but no {missing}." if missing else f"Has {here}: they would be adopted."
 
 
 def answers(connection: Connection, revision: Script, name: str) -> list[str]:
@@ -145,18 +148,22 @@ def rows_of(connection: Connection, query: str, *, may_fail: bool) -> Sequence[S
 def step(revision: Script, connection: Connection) -> Step:
     """What one revision would do."""
     sql = "; ".join(statements(revision.module.upgrade)) + ";"
-    work = [f"checks {count(connection, relation)} of {relation} ({name})" for relation, name in VALIDATES.findall(sql)]
+    work = [
+        f"checks {rows} of {relation} ({name})"
+        for relation, name in VALIDATES.findall(sql)
+        if (rows := count(connection, relation)) is not None
+    ]
     for index, relation, columns, predicate in BUILDS.findall(sql):
         work.append(f"builds {index}, {size(connection, relation, columns, predicate)}")
     warnings = answers(connection, revision, "WARNINGS")
     return Step(revision.revision, *described(revision), work, warnings)
 
 
-def count(connection: Connection, relation: str) -> str:
-    """About how many rows a table has."""
+def count(connection: Connection, relation: str) -> str | None:
+    """About how many rows a table has; None for a table that comes with the steps."""
     found = connection.execute(ROWS, {"relation": relation}).one_or_none()
     if found is None:
-        return "no row yet"  # the table comes with an earlier step
+        return None
     return "an unknown number of rows (ANALYZE it)" if found[0] is None else f"about {found[0]:,} rows"
 
 

@@ -14,15 +14,32 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy import text
 
+# SQL for the remedy of a relation, given by relname and relkind, that bears a name of ours.
+RENAME_RELATION = """format('ALTER %s public.%I RENAME TO %I', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'i' THEN 'INDEX'
+        WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, relname, relname || '_before')"""
+# The same for a trigger, given by tgname and tgrelid, and for a type, given by typname.
+RENAME_TRIGGER = "format('ALTER TRIGGER %I ON %s RENAME TO %I', tgname, tgrelid::regclass, tgname || '_before')"
+RENAME_TYPE = "format('ALTER TYPE public.%I RENAME TO %I', typname, typname || '_before')"
 
-def sql(revision_file: str, name: str) -> str:
+
+def sql(revision_file: str, name: str, **parts: str) -> str:
     """The text of a file beside the revisions, in `sql/`.
 
     Args:
         revision_file: `__file__` of the revision.
         name: the file's, without .sql.
+        parts: what stands in the file's {placeholders}, beside the remedies above.
     """
-    return (Path(revision_file).parents[1] / "sql" / f"{name}.sql").read_text("utf-8").strip()
+    text_of_file = (Path(revision_file).parents[1] / "sql" / f"{name}.sql").read_text("utf-8").strip()
+    remedies = {
+        "rename_relation": RENAME_RELATION,
+        "rename_trigger": RENAME_TRIGGER,
+        "rename_type": RENAME_TYPE,
+        "rename_column": RENAME_COLUMN,
+    }
+    for placeholder, value in {**remedies, **parts}.items():
+        text_of_file = text_of_file.replace(f"{{{placeholder}}}", value)
+    return text_of_file
 
 
 def execute(statement: str) -> None:
@@ -209,24 +226,29 @@ def functions_that_read(table: str, column: str) -> str:
     """SQL for the names of the platform's functions that read a column, separated by commas; NULL if there are none.
 
     A function's body does not follow when its column is renamed. A body is text, so this asks for both words in it.
+
+    Args:
+        table: its name in schema public, as an expression of SQL.
+        column: its name, as an expression of SQL.
     """
     return rf"""(
-        SELECT string_agg(DISTINCT pg_proc.oid::regprocedure::text, ', ')
-        FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-        WHERE nspname !~ '^(pg_|information_schema$|chatbot_(private|compat)$)' AND prosrc ~* '\m{column}\M'
-            AND (prosrc ~* '\m{table}\M' OR EXISTS (
-                SELECT FROM pg_trigger WHERE tgfoid = pg_proc.oid AND tgrelid = to_regclass('public.{table}')
+        SELECT string_agg(DISTINCT reader.oid::regprocedure::text, ', ')
+        FROM pg_proc AS reader JOIN pg_namespace ON pg_namespace.oid = reader.pronamespace
+        WHERE nspname !~ '^(pg_|information_schema$|chatbot_(private|compat)$)'
+            AND reader.prosrc ~* ('\m' || {column} || '\M')
+            AND (reader.prosrc ~* ('\m' || {table} || '\M') OR EXISTS (
+                SELECT FROM pg_trigger
+                WHERE tgfoid = reader.oid AND tgrelid = to_regclass(format('public.%I', {table}))
             ))
             AND NOT EXISTS (
                 SELECT FROM pg_depend
-                WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+                WHERE classid = 'pg_proc'::regclass AND objid = reader.oid AND deptype = 'e'  -- an extension's
             )
     )"""
 
 
-def rename_column(table: str, column: str) -> str:
-    """SQL for the remedy of a column that bears our name: the statement, and which functions it would break."""
-    return f"""concat('ALTER TABLE public.{table} RENAME COLUMN {column} TO {column}_before; ',
-        'this package makes one of that name',
+# The remedy of a column, given by attrelid and attname: the statement, and which functions it would break.
+RENAME_COLUMN = f"""concat(
+        format('ALTER TABLE %s RENAME COLUMN %I TO %I', attrelid::regclass, attname, attname || '_before'),
         '; change these functions in the same transaction, as they read it: '
-            || {functions_that_read(table, column)})"""
+            || {functions_that_read("(SELECT relname FROM pg_class WHERE pg_class.oid = attrelid)", "attname")})"""

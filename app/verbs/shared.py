@@ -21,6 +21,10 @@ FOUND = 3  # exit code of those that only look, when there is something to mend
 Settings = Annotated[
     Path | None, typer.Option("--config", "-c", help="Alembic's settings. Default: those of this package.")
 ]
+Decided = Annotated[
+    list[str] | None,
+    typer.Option("-x", metavar="NAME=VALUE", help="What `alembic -x` takes: identity, admin_role, fresh."),
+]
 Section = Annotated[str, typer.Option("--name", "-n", help="Their section, as `alembic --name` has it.")]
 
 

@@ -5,20 +5,21 @@ from typing import Annotated
 
 import typer
 
-from app.verbs.shared import Section, Settings, errors_for_a_person
+from app.verbs.shared import Decided, Section, Settings, errors_for_a_person
 
 
 def sql(
     directory: Annotated[Path, typer.Argument(help="Where to; made if missing.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that differ.")] = False,
+    x: Decided = None,
     config: Settings = None,
     name: Section = "alembic",
 ) -> None:
     """Write the guide's SQL files, for psql or an SQL editor. Needs no database."""
-    from app.migration import files, settings  # noqa: PLC0415 - Alembic takes its time, which other verbs need not
+    from app.migration import files, options, settings  # noqa: PLC0415 - Alembic takes its time, which other verbs need not
 
     with errors_for_a_person():
-        written = files.write(directory, settings.configuration(config, name), force=force)
+        written = files.write(directory, options.give(settings.configuration(config, name), x or ()), force=force)
     for path in written:
         print(f"Wrote {path}")
     if not written:
