@@ -17,14 +17,13 @@ WITH ours AS (
         SELECT FROM pg_proc
         WHERE pg_proc.oid = to_regprocedure('chatbot_private.taken_over()') AND prosrc ~ '\mchatbots\M'
     ))
-), identity (name) AS (
-    SELECT coalesce(
-        (
-            SELECT substring(prosrc FROM '''(.*)''') FROM pg_proc
-            WHERE pg_proc.oid = to_regprocedure('chatbot_private.identity_column()')
-        ),
-        (SELECT choice FROM ({identity}) AS found (choice, reason, remedy) WHERE choice IS NOT NULL)::text
-    )
+), identity (name) AS (  -- the column that holds the sub; before 006 has recorded it, whichever the policies take
+    SELECT substring(prosrc FROM '''(.*)''') FROM pg_proc
+    WHERE pg_proc.oid = to_regprocedure('chatbot_private.identity_column()')
+    UNION ALL
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = to_regclass('public.users') AND attnum > 0 AND NOT attisdropped
+        AND to_regprocedure('chatbot_private.identity_column()') IS NULL
 ), policy AS (
     SELECT polname, polcmd, polpermissive, polroles, regexp_replace(polname, ' \(before 008\)$', '') AS name,
         concat_ws(' and ', pg_get_expr(polqual, polrelid),
@@ -66,7 +65,7 @@ stripped_1 (polname, text) AS (
 ), expected (name, command, set) AS (
     SELECT of_the_guide.name, command, ARRAY (
         SELECT DISTINCT condition
-        FROM unnest(tenants || ARRAY[identity.name || ' = auth.uid', 'is_active']
+        FROM unnest(tenants || ARRAY[lower(identity.name) || ' = auth.uid', 'is_active']
             || CASE WHEN is_admin THEN ARRAY['role = ''admin'''] ELSE '{}' END
             || CASE WHEN is_published THEN ARRAY['is_published'] ELSE '{}' END) AS condition
         ORDER BY 1
@@ -139,7 +138,7 @@ FROM (
     )
     UNION ALL
     SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END, privilege_type
-    FROM chatbots JOIN pg_attribute ON attrelid = chatbots.oid, aclexplode(attacl) AS acl
+    FROM chatbots JOIN pg_attribute ON attrelid = chatbots.oid AND NOT attisdropped, aclexplode(attacl) AS acl
     WHERE acl.grantee NOT IN (
         SELECT oid FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role')
     )

@@ -151,11 +151,13 @@ def record_what_was_there() -> None:
     execute(f"""
         DO $$
         DECLARE
-            column_of_sub name := (
-                SELECT choice FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE choice IS NOT NULL
-            );
+            column_of_sub name := 'id';
             roles text[] := string_to_array(nullif(current_setting('chatbots.admin_role', true), ''), ',');
         BEGIN
+            IF to_regclass('public.users') IS NOT NULL THEN
+                SELECT choice INTO STRICT column_of_sub
+                FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE choice IS NOT NULL;
+            END IF;
             EXECUTE format('CREATE FUNCTION chatbot_private.is_adopted() RETURNS boolean
                 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L',
                 CASE WHEN to_regclass('public.tenants') IS NULL THEN 'SELECT false' ELSE 'SELECT true' END);
@@ -499,17 +501,24 @@ def keep_no_statistics_of_what_tenants_write() -> None:
 
 # The column of users that holds the token's sub: a row with the choice, or rows of reason and remedy.
 IDENTITY = sql(__file__, "identity")
+ON_USERS = "SELECT {} FROM public.users WHERE false UNION ALL {}"  # not asked at all where the table is missing
 
 # What stands in the way of this revision, each with its remedy. Adopted tables must be such that the models read them,
 # row security of chatbots can rest on them, and later revisions may extend them.
-OBSTACLES = f"""
-    SELECT * FROM ({sql(__file__, "006_obstacles")}) AS platform (reason, remedy)
-    UNION ALL
-    SELECT reason, remedy FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE reason IS NOT NULL
-"""
+OBSTACLES = sql(__file__, "006_obstacles")
+ROW_OBSTACLES = (
+    ON_USERS.format(
+        "NULL::text, NULL::text",
+        f"SELECT reason, remedy FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE reason IS NOT NULL",
+    ),
+    sql(__file__, "identity_rows", identity=IDENTITY),
+)
 
 # What the platform allows clients that weakens the row security of chatbots, or its own: theirs to decide.
-WARNINGS = sql(__file__, "006_warnings")
+WARNINGS = (
+    sql(__file__, "006_warnings"),
+    ON_USERS.format("NULL::text", f"({sql(__file__, 'identity_warnings', identity=IDENTITY)})"),
+)
 
 # What a downgrade loses; of adopted tables, nothing.
 LOSSES = """

@@ -407,7 +407,7 @@ THEIR_ACCESS = (
             string_agg(quote_ident(attname), ', ' ORDER BY attnum),
             CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
         FROM pg_attribute, aclexplode(attacl)
-        WHERE attrelid = 'public.chatbots'::regclass AND {are_theirs}
+        WHERE attrelid = 'public.chatbots'::regclass AND NOT attisdropped AND {are_theirs}
             AND NOT (grantee = to_regrole('anon') AND privilege_type = 'SELECT' AND attname = 'system_prompt')
         GROUP BY grantee, privilege_type
     """,
@@ -415,8 +415,7 @@ THEIR_ACCESS = (
 
 # The role of a platform's own, above all: which of its values are admins of chatbots is for the operator to say.
 FUNCTIONS = functions_that_read("'users'", "'role'")
-IDENTITY = sql(__file__, "identity")
-OBSTACLES = sql(__file__, "008_obstacles", functions=FUNCTIONS, identity=IDENTITY)
+OBSTACLES = sql(__file__, "008_obstacles", functions=FUNCTIONS)
 ROW_OBSTACLES = sql(__file__, "008_row_obstacles", functions=FUNCTIONS)
 
 LOSSES = f"""

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 
 from app.asking import ask
 from app.doctor.identity import identity_column
-from app.migration.blocks import stated
+from app.migration.blocks import stated_all
 from app.migration.settings import FIRST
 
 # The first revision warns of states of the platform. The others warn of what their own step changes, which is done.
@@ -13,7 +13,7 @@ DECIDED = text("SELECT set_config('chatbots.identity', :identity, true)")
 
 
 def warnings(connection: Connection, script: ScriptDirectory) -> list[str]:
-    """Ask the query by which preflight warned.
+    """Ask the queries by which preflight warned.
 
     Args:
         connection: in a read-only transaction.
@@ -22,7 +22,9 @@ def warnings(connection: Connection, script: ScriptDirectory) -> list[str]:
     Raises:
         UnansweredError: the connection's role may not ask, or it takes too long.
     """
-    query = stated(script.get_revision(FIRST), "WARNINGS")
     connection.execute(DECIDED, {"identity": identity_column(connection)})
-    (found,) = ask(connection, f"SELECT array_agg(warning) FROM ({query}\n) AS stated (warning)")
-    return found or []
+    found: list[str] = []
+    for query in stated_all(script.get_revision(FIRST), "WARNINGS"):
+        (warnings,) = ask(connection, f"SELECT array_agg(warning) FROM ({query}\n) AS stated (warning)")
+        found += warnings or []
+    return found

@@ -21,9 +21,15 @@ def array(values: Sequence[str]) -> str:
 
 
 def stated(revision: Script, name: str) -> str | None:
-    """One of the queries that a revision states, if it does."""
+    """The query that a revision states under a name, if it does."""
     query: str | None = getattr(revision.module, name, None)
     return query
+
+
+def stated_all(revision: Script, name: str) -> Sequence[str]:
+    """The queries that a revision states under a name: none, one, or a tuple of them."""
+    queries: str | tuple[str, ...] = getattr(revision.module, name, ())
+    return (queries,) if isinstance(queries, str) else queries
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,11 @@ def stated_in_the_way(step: RevisionStep, condition: str = "true") -> list[Quest
 
 def obstacles_of(revision: Script, condition: str = "true") -> list[Question]:
     """The queries for what stands in the way of a revision's upgrade."""
-    catalog, rows = stated(revision, "OBSTACLES"), stated(revision, "ROW_OBSTACLES")
-    found = [Question(catalog, condition=condition)] if catalog is not None else []
-    return found + ([Question(rows, of_rows=True, condition=condition)] if rows is not None else [])
+    return [
+        Question(query, of_rows=name == "ROW_OBSTACLES", condition=condition)
+        for name in ("OBSTACLES", "ROW_OBSTACLES")
+        for query in stated_all(revision, name)
+    ]
 
 
 def no_obstacles(questions: Sequence[Question], outcome: str) -> str | None:
@@ -102,24 +110,29 @@ def warnings(step: RevisionStep) -> str | None:
     """The block that tells what a step breaks, or what it loses."""
     revision = step.revision
     if step.is_upgrade:
-        return tell(stated(revision, "WARNINGS"), "%")
-    return tell(stated(revision, "LOSSES"), f"Downgrading {revision.revision} drops %.")
+        return warn(stated_all(revision, "WARNINGS"), "%")
+    return warn(stated_all(revision, "LOSSES"), f"Downgrading {revision.revision} drops %.")
 
 
-def tell(query: str | None, message: str) -> str | None:
-    """The block that raises a warning for each row of a query; in the message, % stands for the row."""
+def warn(queries: Sequence[str], message: str) -> str | None:
+    """The block that raises a warning for each row of the queries; in the message, % stands for the row."""
     # An interrupted run has warned of what it dropped. What the role may not read (an adopted platform's tenants,
     # perhaps) is not its own, and none of its steps drops it.
-    return (
-        query
-        and f"""
-        DECLARE
-            told text;
-        BEGIN
-            FOR told IN {query} LOOP
-                RAISE WARNING '{message}', told;
-            END LOOP;
-        EXCEPTION
-            WHEN {NOT_THERE} THEN NULL;
-        END"""
+    if not queries:
+        return None
+    each = "".join(
+        f"""
+            BEGIN
+                FOR warning IN {query} LOOP
+                    RAISE WARNING '{message}', warning;
+                END LOOP;
+            EXCEPTION
+                WHEN {NOT_THERE} THEN NULL;
+            END;"""
+        for query in queries
     )
+    return f"""
+        DECLARE
+            warning text;
+        BEGIN{each}
+        END"""

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from app.catalog.adoption import TABLES
-from app.migration.blocks import obstacles_of, stated
+from app.migration.blocks import obstacles_of, stated_all
 from app.migration.scripts import described, statements
 from app.migration.settings import revisions
 from app.migration.version_table import half_done_step
@@ -129,9 +129,8 @@ def situation(connection: Connection, heads: tuple[str, ...], version_table: str
 
 
 def answers(connection: Connection, revision: Script, name: str) -> list[str]:
-    """The rows of a query that a revision states; none where `app.migration.blocks.tell` would tell none."""
-    query = stated(revision, name)
-    return [] if query is None else [row[0] for row in rows_of(connection, query, may_fail=True)]
+    """The rows of the queries that a revision states; none where `app.migration.blocks.warn` would warn of none."""
+    return [row[0] for query in stated_all(revision, name) for row in rows_of(connection, query, may_fail=True)]
 
 
 def rows_of(connection: Connection, query: str, *, may_fail: bool) -> Sequence[Sequence[Any]]:

@@ -9,6 +9,8 @@ online, and by `python -m app preflight`:
 - DEPENDENTS: the same of its downgrade.
 - WARNINGS: what its upgrade will break or leave open in the platform's own, a row each.
 - LOSSES: what its downgrade loses, a row each; nothing if that is nothing.
+
+ROW_OBSTACLES, WARNINGS and LOSSES may be tuples of queries, each asked by itself.
 """
 
 import functools
@@ -93,11 +95,14 @@ def guard_steps(context: MigrationContext, decisions: Decisions) -> None:
 
 
 def begin_run(context: MigrationContext, revisions: list[str], steps: list[RevisionStep]) -> None:
-    """See that no other step is half done, and that nothing stands in the way of any step."""
+    """See that no other step is half done, that nothing stands in the way of any step, and warn of what all lose."""
     finishes = {begins_at(steps[0]): command_of(steps[0])}
     execute_block(context, require_ours(context.version_table, revisions, finishes))
     questions = [question for step in steps for question in stated_in_the_way(step)]
     execute_block(context, no_obstacles(questions, "Nothing was changed"))
+    for step in steps:
+        if not step.is_upgrade:  # what all of them lose, before the first begins
+            execute_block(context, warnings(step))
 
 
 def begin_script(
@@ -140,7 +145,8 @@ def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., An
     def begin(**arguments: Any) -> None:
         outcome = f"Stopped before revision {step.revision.revision}"
         execute_block(context, no_obstacles(stated_in_the_way(step), outcome))
-        execute_block(context, warnings(step))
+        if step.is_upgrade or context.as_sql:
+            execute_block(context, warnings(step))
         context.execute(note_step(context.version_table, command_of(step)))
         work(**arguments)
 

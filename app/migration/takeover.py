@@ -23,14 +23,15 @@ RENAME_TYPE = "format('ALTER TYPE public.%I RENAME TO %I', typname, typname || '
 
 
 def sql(revision_file: str, name: str, **parts: str) -> str:
-    """The text of a file beside the revisions, in `sql/`.
+    """The text of a file beside the revisions, in `sql/`, without the lines that are comments.
 
     Args:
         revision_file: `__file__` of the revision.
         name: the file's, without .sql.
         parts: what stands in the file's {placeholders}, beside the remedies above.
     """
-    text_of_file = (Path(revision_file).parents[1] / "sql" / f"{name}.sql").read_text("utf-8").strip()
+    path = Path(revision_file).parents[1] / "sql" / f"{name}.sql"
+    text_of_file = re.sub(r"^ *--.*\n", "", path.read_text("utf-8"), flags=re.MULTILINE).strip()
     remedies = {
         "rename_relation": RENAME_RELATION,
         "rename_trigger": RENAME_TRIGGER,
@@ -115,6 +116,8 @@ def record(part: str, *queries: str) -> None:
 def put_back(part: str, *, at_once: bool = False) -> None:
     """Run what a part of a revision has recorded, the last first, each in a transaction of its own unless at once.
 
+    What needs something that the platform has dropped meanwhile, such as a column, is left with a warning.
+
     Call it in an `autocommit_block`, unless `at_once`.
     """
     commit = "" if at_once else "\n                COMMIT;"
@@ -127,7 +130,12 @@ def put_back(part: str, *, at_once: bool = False) -> None:
                 SELECT * INTO undone FROM chatbot_private.replaced
                 WHERE part = '{part}' ORDER BY id DESC LIMIT 1;
                 EXIT WHEN NOT FOUND;
-                EXECUTE undone.statement;
+                BEGIN
+                    EXECUTE undone.statement;
+                EXCEPTION
+                    WHEN undefined_object OR undefined_table OR undefined_column OR undefined_function THEN
+                        RAISE WARNING 'Not put back (%): %', SQLERRM, undone.statement;
+                END;
                 DELETE FROM chatbot_private.replaced WHERE id = undone.id;{commit}
             END LOOP;
         END
