@@ -2,15 +2,36 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlalchemy import event, inspect, select
+from psycopg import Connection
+from pytest_postgresql import factories
+from sqlalchemy import URL, create_engine, event, func, inspect, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, configure_mappers
+from sqlalchemy.orm import Session, configure_mappers, selectinload
 
 from app.models import Base, Chatbot, Conversation, Feedback, Message, Tenant, User
-from tests.people import ACME, ACME_ADMIN, ACME_MEMBER, DRAFT, OWN_FEEDBACK, OWN_OLD_TALK, OWN_TALK, PUBLISHED
-from tests.tools import PROJECT
+from tests.conftest import loader
+from tests.people import (
+    ACME,
+    ACME_ADMIN,
+    ACME_COLLEAGUE,
+    ACME_MEMBER,
+    DRAFT,
+    EVERYBODY,
+    GLOBEX,
+    OWN_ANSWER,
+    OWN_FEEDBACK,
+    OWN_OLD_TALK,
+    OWN_TALK,
+    PUBLISHED,
+)
+from tests.platforms import ROLES
+from tests.tools import PROJECT, alembic, connect, url_of
 
 
 def test_import_needs_neither_driver_nor_server_nor_alembic() -> None:
@@ -125,3 +146,165 @@ def test_comment_is_a_synonym_of_notes(session: Session) -> None:
 def test_tables_are_those_of_the_database(session: Session) -> None:
     found = set(inspect(session.connection()).get_table_names()) - {"alembic_version"}
     assert found == set(Base.metadata.tables)
+
+
+# An adopted platform whose columns have other types
+
+ODD = """
+    CREATE TYPE speaker AS ENUM ('user', 'assistant');
+    CREATE TYPE post AS ENUM ('owner', 'member');
+    CREATE TABLE tenants (id uuid PRIMARY KEY, name varchar(80), created_at timestamp DEFAULT now());
+    CREATE TABLE users (
+        id uuid PRIMARY KEY, tenant_id uuid NOT NULL REFERENCES tenants, email varchar(320), role post,
+        is_active boolean, created_at timestamp DEFAULT now()
+    );
+    CREATE TABLE conversations (
+        id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tenant_id uuid NOT NULL REFERENCES tenants,
+        user_id uuid REFERENCES users, created_at timestamp DEFAULT now()
+    );
+    CREATE TABLE messages (
+        id bigint GENERATED ALWAYS AS IDENTITY, conversation_id uuid REFERENCES conversations ON DELETE CASCADE,
+        role speaker NOT NULL, content text, created_at timestamp NOT NULL DEFAULT now(), PRIMARY KEY (id, created_at)
+    ) PARTITION BY RANGE (created_at);
+    CREATE TABLE messages_of_winter PARTITION OF messages FOR VALUES FROM ('2025-12-21') TO ('2026-03-20');
+    CREATE TABLE messages_of_other_times PARTITION OF messages DEFAULT;
+    CREATE TABLE feedback (
+        id serial PRIMARY KEY, message_id bigint, user_id uuid REFERENCES users,
+        rating numeric(2,1) CHECK (rating BETWEEN 0.5 AND 5), comment text, created_at timestamp DEFAULT now()
+    )
+"""
+
+
+def make_odd_platform(url: URL) -> None:
+    """Adopt it, with two tenants and their people, whose owners are admins of chatbots."""
+    with connect(url) as connection:
+        connection.execute(f"{ROLES}; {ODD}".encode())
+        connection.execute("INSERT INTO tenants VALUES (%s, 'Acme'), (%s, 'Globex')", (ACME, GLOBEX))
+        connection.cursor().executemany(
+            "INSERT INTO users (id, tenant_id, email, role, is_active) VALUES (%s, %s, %s, %s, %s)",
+            [
+                (person, ACME if person < GLOBEX_PEOPLE else GLOBEX, f"{person.int}@odd.example", post, active)
+                for person, post, active in zip(
+                    EVERYBODY,
+                    ("owner", "member", None, "member", "owner", "owner", "member"),
+                    (True, True, None, False, False, True, True),
+                    strict=True,
+                )
+            ],
+        )
+    alembic(url, "-x", "admin_role=owner", "upgrade", "head")
+
+
+GLOBEX_PEOPLE = EVERYBODY[5]
+odd_template = factories.postgresql_noproc(depends_on="host", dbname="odd", load=[loader(make_odd_platform)])
+odd_connection = factories.postgresql("odd_template")
+
+
+@pytest.fixture(params=["UTC", "America/New_York"])
+def odd(request: pytest.FixtureRequest, odd_connection: Connection) -> Iterator[Session]:
+    """A superuser's session on it, in this time zone."""
+    engine = create_engine(url_of(odd_connection), connect_args={"options": f"-c TimeZone={request.param}"})
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+def rated(session: Session, rating: Any, **of_the_talk: Any) -> Feedback:
+    """A new rating of a new message, by the defaults of the database."""
+    talk = Conversation(tenant_id=ACME, user_id=ACME_MEMBER, **of_the_talk)
+    session.add(talk)
+    session.flush()
+    talk.messages.append(Message(role="user", content="What is 6 x 7?"))
+    talk.messages.append(Message(role="assistant", content="42"))
+    session.flush()
+    feedback = Feedback(message=talk.messages[1], user_id=ACME_MEMBER, rating=rating)
+    session.add(feedback)
+    session.commit()
+    return feedback
+
+
+def test_ids_may_be_integers(odd: Session) -> None:
+    feedback, other = rated(odd, 5), rated(odd, 4)
+    message_id, other_id = feedback.message_id, other.message_id
+    assert {type(each).__name__ for each in (message_id, feedback.id, feedback.message.id)} == {"int"}
+    odd.expunge_all()
+    message = odd.get_one(Message, message_id)
+    assert [each.rating for each in message.feedback] == [5]
+    assert message.feedback[0].message is message
+    assert message in message.conversation.messages
+    assert odd.get(Feedback, 2**40) is None
+    for condition in (
+        Message.id == message_id,
+        Message.id.in_([message_id, 2**40]),
+        Message.id < other_id,
+        Message.feedback.any(Feedback.message_id == message_id),
+    ):
+        found = odd.scalars(select(Message).where(condition, Message.role == "assistant")).all()
+        assert found == [message], condition
+    loaded = odd.scalars(select(Message).options(selectinload(Message.feedback)).order_by(Message.id)).all()
+    assert [len(each.feedback) for each in loaded] == [0, 1, 0, 1]
+    odd.delete(message.conversation)
+    odd.commit()
+    assert odd.scalars(select(func.count()).select_from(Message)).one() == 2
+
+
+def test_uuids_are_filtered_by_as_ever(session: Session) -> None:
+    for given in (OWN_ANSWER, str(OWN_ANSWER)):
+        assert session.scalars(select(Feedback.id).where(Feedback.message_id == given)).all() == [OWN_FEEDBACK]
+        assert session.scalars(select(Message.id).where(Message.id.in_([given]))).all() == [OWN_ANSWER]
+    written = rated(session, 5)
+    assert session.get_one(Message, written.message_id).feedback == [written]
+
+
+def test_a_rating_keeps_its_fraction(odd: Session) -> None:
+    half, whole = rated(odd, Decimal("4.5")), rated(odd, 4)
+    assert [str(each.rating) for each in (half, whole)] == ["4.5", "4.0"]
+    for bound, found in ((4, [half, whole]), (Decimal("4.2"), [half]), (4.2, [half]), (5, [])):
+        assert odd.scalars(select(Feedback).where(Feedback.rating >= bound).order_by(Feedback.id)).all() == found
+    half.rating = Decimal("0.5")  # type: ignore[assignment]
+    odd.commit()
+    assert odd.scalars(select(func.avg(Feedback.rating))).one() == Decimal("2.25")
+
+
+def test_times_without_a_zone_are_utc(odd: Session) -> None:
+    """Whatever the session's TimeZone; only what the platform's own defaults write depends on it."""
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=3)))
+    talk = rated(odd, 5, created_at=noon).message.conversation
+    assert (talk.created_at, talk.created_at.tzinfo) == (noon, UTC)
+    assert talk.updated_at.tzinfo is not None  # a timestamptz, made by 006
+    written = odd.connection().exec_driver_sql("SELECT created_at::text FROM conversations").scalar_one()
+    assert written == "2026-01-01 09:00:00"
+    hour, created_at = timedelta(hours=1), Conversation.created_at
+    for condition in (created_at == noon, created_at.between(noon - hour, noon + hour), created_at > noon - hour):
+        assert odd.scalars(select(Conversation).where(condition)).all() == [talk]
+    assert odd.scalars(select(created_at + hour)).one() == noon + hour
+    assert odd.scalars(select(created_at - (noon - hour))).one() == hour
+    assert odd.scalars(select(func.max(created_at))).one() == noon
+
+
+def test_a_role_may_be_an_enum_or_none(odd: Session) -> None:
+    owner, colleague = odd.get_one(User, ACME_ADMIN), odd.get_one(User, ACME_COLLEAGUE)
+    assert [str(each) for each in (owner.role, colleague.role, colleague.is_active)] == ["owner", "None", "None"]
+    colleague.role = "owner"  # type: ignore[assignment]
+    odd.commit()
+    owners = select(User.id).where(User.role == "owner", User.tenant_id == ACME, User.is_active.is_not(False))
+    assert set(odd.scalars(owners)) == {ACME_ADMIN, ACME_COLLEAGUE}
+    assert odd.scalars(select(Message).where(Message.role == "user")).all() == []
+
+
+by_hand_connection = factories.postgresql("by_hand_template")
+
+
+def test_a_temperature_is_a_float_where_the_column_is_numeric(by_hand_connection: Connection) -> None:
+    """As in the guide's SQL, run by hand."""
+    engine = create_engine(url_of(by_hand_connection))
+    with Session(engine) as session:
+        session.get_one(Chatbot, DRAFT).temperature = 1.25
+        session.commit()
+        bot = session.get_one(Chatbot, DRAFT)
+        temperatures = [bot.temperature, bot.versions[0].temperature]
+        assert [(each, type(each)) for each in temperatures] == [(1.25, float)] * 2
+        assert session.scalars(select(Chatbot.id).where(Chatbot.temperature == 1.25)).all() == [DRAFT]
+        types = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attname = 'temperature'"
+        assert "numeric(3,2)" in session.connection().exec_driver_sql(types).scalars().all()
+    engine.dispose()

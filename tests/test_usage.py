@@ -9,28 +9,37 @@ from uuid import UUID
 
 import pytest
 from psycopg import Connection
+from pytest_postgresql import factories
 from sqlalchemy import URL, Engine, TableValuedAlias, create_engine, select
 from sqlalchemy.orm import Session
 
 from app import models
+from app.embedded import SUPERUSER
 from app.identity import act_as
 from app.migration.scripts import statements
 from app.migration.settings import configuration, revisions
 from app.migration.watching import SEARCH_PATH
 from app.models import functions
 from app.usage import usage
+from tests.conftest import loader
 from tests.people import (
     ACME,
     ACME_ADMIN,
     ACME_MEMBER,
+    ADMIN,
     DRAFT,
     GLOBEX,
     GLOBEX_ADMIN,
+    OTHER_ADMIN,
     PUBLISHED,
+    SERVICE,
     missing_roles,
     populate,
 )
 from tests.platforms import PLAIN, ROLES
+from tests.policies import Place
+from tests.policies.test_usage import busy, same, told, usage_by_row
+from tests.test_models import make_odd_platform
 from tests.tools import alembic, connect, run, run_anew, url_of
 
 FUNCTIONS = {
@@ -270,3 +279,54 @@ def test_without_ratings_nothing_is_said(empty: URL, made: str) -> None:
     with connect(empty) as connection:
         connection.execute(made.encode())
         assert connection.execute(WARNINGS.encode()).fetchall() == []
+
+
+# Columns of other types
+
+odd_template = factories.postgresql_noproc(depends_on="host", dbname="odd", load=[loader(make_odd_platform)])
+odd_connection = factories.postgresql("odd_template")
+
+
+def test_an_odd_platforms_figures_are_what_counting_row_by_row_comes_to(odd_connection: Connection) -> None:
+    """Partitioned messages with integer ids, half stars, times without a zone, admins by a role of its own."""
+    with busy(Place(url_of(odd_connection), SUPERUSER), 1) as connection:
+        expected = usage_by_row(connection, 4)
+        its = {tenant: [row for row in expected if row["tenant_id"] == tenant] for tenant in (ACME, GLOBEX)}
+        assert any(row["mean_rating"] and row["mean_rating"] % 0.5 for row in expected)
+        for zone in ("UTC", "America/New_York", "Asia/Kolkata"):
+            connection.execute(f"SET LOCAL TimeZone = '{zone}'".encode())
+            assert same(told(connection, SERVICE, "chatbot_usage()"), expected), zone
+            for who, tenant in ((ADMIN, ACME), (OTHER_ADMIN, GLOBEX)):
+                assert same(told(connection, who, "chatbot_usage()"), its[tenant]), zone
+        admins = {
+            row["tenant_id"]: (row["admins"], row["active_admins"])
+            for row in told(connection, SERVICE, "tenant_admins()")
+        }
+        assert admins == {ACME: (2, 1), GLOBEX: (1, 1)}
+        assert len(told(connection, ADMIN, "popular_chatbots()")) == 3
+
+
+def test_an_odd_platforms_metrics_and_usage_are_printed(odd_connection: Connection) -> None:
+    url = url_of(odd_connection)
+    with connect(url) as connection:
+        populate(connection, first="007", last="007")
+        connection.execute(
+            f"""
+            INSERT INTO conversations (tenant_id, user_id, chatbot_id, created_at)
+                VALUES ('{ACME}', '{ACME_MEMBER}', '{PUBLISHED}', '2026-01-01 12:00');
+            INSERT INTO messages (conversation_id, role, content, created_at)
+                SELECT id, 'assistant', '42', '2026-01-01 12:00' FROM conversations;
+            INSERT INTO feedback (message_id, user_id, rating)
+                SELECT messages.id, users.id, 3.5 + is_active::int FROM messages, users WHERE is_active IS NOT NULL
+        """.encode()
+        )
+    printed = run("app", "usage", "--tenant", "Acme", url=url)
+    assert printed.returncode == 0, printed.stderr
+    used = printed.stdout.splitlines()[1].split()
+    assert used[2:] == ["Support", "yes", "1", "1", "1", "6", "4.17", "67%", "2026-01-01", "12:00"]
+    measured = run("app", "metrics", "usage", url=url)
+    assert measured.returncode == 0, measured.stderr
+    assert (
+        f'chatbot_last_used_timestamp_seconds{{chatbot_id="{PUBLISHED}",tenant_id="{ACME}"}} 1.7672688e+09'
+        in measured.stdout
+    )

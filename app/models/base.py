@@ -6,8 +6,11 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import DateTime, Dialect, Integer, MetaData, String, Text, Uuid, func, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, mapped_column
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 class Base(DeclarativeBase):
@@ -32,18 +35,18 @@ class Uncast(UserDefinedType[Any]):
     server compares them as the column's own type does.
 
     Args:
-        name: the column's type on a fresh install, as `alembic check` compares it.
+        plain: the type on a fresh install, which `alembic check` compares.
     """
 
     cache_ok = True
 
-    def __init__(self, name: str) -> None:
-        """Keep the name."""
-        self.name = name
+    def __init__(self, plain: TypeEngine[Any]) -> None:
+        """Keep the type."""
+        self.plain = plain
 
     def get_col_spec(self, **_: object) -> str:
         """The type in DDL."""
-        return self.name
+        return self.plain.compile(dialect=POSTGRESQL)
 
     def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
         """Values as SQL: strings of no type."""
@@ -57,8 +60,8 @@ class Moment(Uncast):
     cache_ok = True
 
     def __init__(self) -> None:
-        """Name the type of a fresh install."""
-        super().__init__("TIMESTAMP WITH TIME ZONE")
+        """State the type of a fresh install."""
+        super().__init__(DateTime(timezone=True))
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
         """Send text: as what it is read depends on the column alone, not on the session's TimeZone."""
@@ -86,18 +89,19 @@ def as_utc(value: Any) -> Any:
     return value.replace(tzinfo=UTC) if naive else value
 
 
-UUID_OR_INTEGER = Uuid().with_variant(Uncast("UUID"), "postgresql")
-ANY_NUMBER = Integer().with_variant(Uncast("INTEGER"), "postgresql")
-ANY_TEXT = Text().with_variant(Uncast("TEXT"), "postgresql")
-"""Text, an enum, or citext, whose own comparison holds."""
+# In Python numbers, texts and times stay what they are, so that SQLAlchemy knows what adding to them comes to.
+ANY_NUMBER = Integer().with_variant(Uncast(Integer()), POSTGRESQL.name)
+ANY_TEXT = Text().with_variant(Uncast(Text()), POSTGRESQL.name)
+"""Text, citext or an enum."""
+ANY_ROLE = String(50).with_variant(Uncast(String(50)), POSTGRESQL.name)
+ANY_TIME = DateTime(timezone=True).with_variant(Moment(), POSTGRESQL.name)
 
 UUIDKey = Annotated[UUID, mapped_column(primary_key=True, server_default=func.gen_random_uuid())]
-MessageKey = Annotated[UUID, mapped_column(UUID_OR_INTEGER, primary_key=True, server_default=func.gen_random_uuid())]
-"""Where an adopted platform's ids are integers, an int."""
-Timestamp = Annotated[
-    datetime,
-    mapped_column(DateTime(timezone=True).with_variant(Moment(), "postgresql"), server_default=func.now()),
+UUIDOrIntegerKey = Annotated[
+    UUID, mapped_column(Uncast(Uuid()), primary_key=True, server_default=func.gen_random_uuid())
 ]
+"""An int where an adopted platform's ids are integers."""
+Timestamp = Annotated[datetime, mapped_column(ANY_TIME, server_default=func.now())]
 """Set by the database; timezone-aware."""
 LABEL = r"{0} ~ '^\S(.*\S)?$' AND char_length({0}) <= 50"
 """What a category or tag must be: trimmed, not blank, not too long."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, Synonym, mapped_column, relationship, synonym
 
-from app.models.base import ANY_NUMBER, Base, MessageKey, Timestamp
+from app.models.base import ANY_NUMBER, Base, Timestamp, UUIDOrIntegerKey
 
 if TYPE_CHECKING:
     from app.models.message import Message
@@ -33,7 +33,7 @@ class Feedback(Base):
         {"comment": "How a person rates a message, once"},
     )
 
-    id: Mapped[MessageKey]
+    id: Mapped[UUIDOrIntegerKey]
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     rating: Mapped[int] = mapped_column(ANY_NUMBER)

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import ANY_TEXT, Base, MessageKey, Timestamp
+from app.models.base import ANY_TEXT, Base, Timestamp, UUIDOrIntegerKey
 
 if TYPE_CHECKING:
     from app.models.conversation import Conversation
@@ -31,7 +31,7 @@ class Message(Base):
         {"comment": "What was said in a conversation"},
     )
 
-    id: Mapped[MessageKey]
+    id: Mapped[UUIDOrIntegerKey]
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
     role: Mapped[MessageRole] = mapped_column(ANY_TEXT)
     content: Mapped[str]

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import ANY_TEXT, TRUE, Base, Timestamp, Uncast, UUIDKey
+from app.models.base import ANY_ROLE, ANY_TEXT, TRUE, Base, Timestamp, UUIDKey
 
 if TYPE_CHECKING:
     from app.models.chatbot import Chatbot
@@ -44,7 +44,7 @@ class User(Base):
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp]
     role: Mapped[Role] = mapped_column(
-        String(50).with_variant(Uncast("VARCHAR(50)"), "postgresql"),
+        ANY_ROLE,
         server_default="user",
         comment="admin: manages the chatbots of their tenant; user: uses them",
     )
