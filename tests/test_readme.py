@@ -56,11 +56,11 @@ def test_login_role_is_made_and_has_no_rights_of_its_own(head: URL) -> None:
 
 
 def test_fastapi_answers_each_as_themself(seeded: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    def verified_user_id(x_user: Annotated[UUID | None, Header()] = None) -> UUID | None:
+    def verified_sub(x_user: Annotated[UUID | None, Header()] = None) -> UUID | None:
         return x_user
 
     authentication = ModuleType("authentication")
-    vars(authentication)["verified_user_id"] = verified_user_id
+    vars(authentication)["verified_sub"] = verified_sub
     monkeypatch.setitem(sys.modules, "authentication", authentication)
     with connect(seeded) as connection:
         connection.execute(LOGIN_ROLES)

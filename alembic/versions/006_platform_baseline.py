@@ -83,7 +83,23 @@ def create_schema() -> None:
             statement text NOT NULL
         )
     """)
-    op.execute("REVOKE ALL ON TABLE chatbot_private.replaced FROM PUBLIC, anon, authenticated, service_role")
+    op.execute("ALTER TABLE chatbot_private.replaced ENABLE ROW LEVEL SECURITY")
+    op.execute("""
+        DO $$
+        DECLARE
+            its record;
+        BEGIN
+            FOR its IN  -- those to whom default privileges opened the table or its sequence
+                SELECT DISTINCT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, pg_class.oid::regclass,
+                    CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS grantee
+                FROM pg_class, aclexplode(relacl) AS acl
+                WHERE relnamespace = 'chatbot_private'::regnamespace AND acl.grantee <> relowner
+            LOOP
+                EXECUTE format('REVOKE ALL ON %s %s FROM %s', its.kind, its.oid, its.grantee);
+            END LOOP;
+        END
+        $$
+    """)
     op.execute("""
         COMMENT ON TABLE chatbot_private.replaced IS
             'What revisions changed of a platform''s own: the statements by which downgrades put it back, last first'
@@ -527,4 +543,20 @@ LOSSES = """
         (SELECT count(*) FROM public.conversations), (SELECT count(*) FROM public.messages),
         (SELECT count(*) FROM public.feedback))
     WHERE NOT chatbot_private.is_adopted() AND EXISTS (SELECT FROM public.tenants)  -- every other row belongs to one
+"""
+
+# What of the platform's own needs a column that this revision added.
+DEPENDENTS = """
+    SELECT DISTINCT pg_describe_object(classid, objid, 0),
+        format('drop or change it first: it needs %s.%s, which 006 added', relname, attname)
+    FROM chatbot_private.replaced
+    JOIN pg_class ON relnamespace = 'public'::regnamespace AND relname IN ('tenants', 'users', 'conversations')
+    JOIN pg_attribute ON attrelid = pg_class.oid
+        AND statement = format('ALTER TABLE public.%I DROP COLUMN IF EXISTS %I', relname, attname)
+    JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
+        AND deptype = 'n'
+    WHERE part = '006' AND NOT (classid = 'pg_trigger'::regclass AND objid IN (
+        SELECT pg_trigger.oid FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+        WHERE pronamespace = 'chatbot_private'::regnamespace
+    ))
 """

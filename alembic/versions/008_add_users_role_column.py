@@ -152,7 +152,7 @@ def create_is_admin_role() -> None:
     execute("""
         DO $$
         DECLARE
-            type_of_role regtype;
+            type_of_role text;
             equals text;
         BEGIN
             WITH RECURSIVE base (type) AS (
@@ -160,13 +160,14 @@ def create_is_admin_role() -> None:
                 UNION ALL
                 SELECT typbasetype FROM base JOIN pg_type ON pg_type.oid = base.type WHERE typtype = 'd'
             )
-            SELECT base.type INTO type_of_role FROM base JOIN pg_type ON pg_type.oid = base.type WHERE typtype <> 'd';
+            SELECT format_type(base.type, -1) INTO type_of_role  -- where char(n) is bpchar, of any length
+            FROM base JOIN pg_type ON pg_type.oid = base.type WHERE typtype <> 'd';
             SELECT format('OPERATOR(%I.%s)', nspname, oprname) INTO equals
             FROM pg_opclass
             JOIN pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype AND amoprighttype = opcintype
             JOIN pg_operator ON pg_operator.oid = amopopr
             JOIN pg_namespace ON pg_namespace.oid = oprnamespace
-            WHERE opcintype = type_of_role AND opcdefault AND amopstrategy = 3
+            WHERE opcintype = type_of_role::regtype AND opcdefault AND amopstrategy = 3
                 AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree');
             EXECUTE format('CREATE OR REPLACE FUNCTION chatbot_private.is_admin_role(role %s) RETURNS boolean
                 LANGUAGE sql IMMUTABLE PARALLEL SAFE
