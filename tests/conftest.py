@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, reachable_binaries, temporary_server
-from tests.people import EVERYBODY, GLOBEX_DRAFT, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
+from tests.people import EVERYBODY, GLOBEX, GLOBEX_DRAFT, INVITED, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
 from tests.platforms import (
     FREEDOM,
     ROLES,
@@ -186,6 +186,15 @@ def free(url: URL) -> None:
         connection.execute(FREEDOM)
 
 
+def free_with_an_invitation(url: URL) -> None:
+    free(url)
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO users (id, tenant_id, email, role) VALUES (%s, %s, 'invited@globex.example', 'admin')",
+            (INVITED, GLOBEX),
+        )
+
+
 def add_crowd(url: URL) -> None:
     with connect(url) as connection:
         fill(connection, Scale(*GUIDES))
@@ -207,15 +216,17 @@ free_template = factories.postgresql_noproc(depends_on="people_template", dbname
 free_supabase_template = factories.postgresql_noproc(
     depends_on="supabase_template", dbname="free_supabase", load=[loader(free)]
 )
-free_guide_template = factories.postgresql_noproc(depends_on="guide_template", dbname="free_guide", load=[loader(free)])
+free_guide_template = factories.postgresql_noproc(
+    depends_on="guide_template", dbname="free_guide", load=[loader(free_with_an_invitation)]
+)
 free_by_hand_template = factories.postgresql_noproc(
-    depends_on="by_hand_template", dbname="free_by_hand", load=[loader(free)]
+    depends_on="by_hand_template", dbname="free_by_hand", load=[loader(free_with_an_invitation)]
 )
 crowd_template = factories.postgresql_noproc(depends_on="people_template", dbname="crowd", load=[loader(add_crowd)])
 
-guide_connection = factories.postgresql("guide_template")
 empty_connection = factories.postgresql("empty_template")
 head_connection = factories.postgresql("head_template")
+guide = factories.postgresql("guide_template")  # the guide's own platform, adopted, with the same rows
 platform = factories.postgresql("people_template")  # a superuser's connection; the rows are those of tests.people
 
 

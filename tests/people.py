@@ -37,6 +37,7 @@ EVERYBODY = (
     GLOBEX_MEMBER,
 )
 NOBODY, NEWCOMER = key(0x99), key(0x9A)
+INVITED = key(0x22)  # a GLOBEX admin who has not signed in yet, where a test invites one
 
 PUBLISHED, DRAFT = key(0x100), key(0x101)  # ACME's chatbots
 GLOBEX_PUBLISHED, GLOBEX_DRAFT = key(0x200), key(0x201)

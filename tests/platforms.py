@@ -233,6 +233,7 @@ GUIDE_TO_SUPABASE_OWNER = f"""
 
 # A platform that leaves everything to its application.
 FREEDOM = """
+    REVOKE ALL ON users, conversations FROM anon;
     GRANT ALL ON users, conversations TO authenticated;
     CREATE POLICY "Anything goes" ON users TO authenticated USING (true) WITH CHECK (true);
     CREATE POLICY "Anything goes" ON conversations TO authenticated USING (true) WITH CHECK (true);

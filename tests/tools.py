@@ -30,8 +30,8 @@ SCRATCH = str(MEMORY) if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > RO
 REVISIONS = ("006", "007", "008", "009", "010", "011", "012", "013", "014", "015")
 NEWEST = REVISIONS[-1]
 
-# Schemas of a fresh install, for an IN list of SQL.
-OURS = "'public'::regnamespace, 'chatbot_private'::regnamespace, 'chatbot_compat'::regnamespace"
+# Schemas of a fresh install, for an IN list of SQL. Where feedback.notes was there before, chatbot_compat is not.
+OURS = "to_regnamespace('public'), to_regnamespace('chatbot_private'), to_regnamespace('chatbot_compat')"
 
 
 @contextmanager

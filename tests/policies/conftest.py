@@ -14,6 +14,10 @@ OWNERS = {  # by template
     "adopted": SUPERUSER,
     "free": SUPERUSER,
     "free_supabase": SUPABASE_OWNER,
+    "guide": SUPERUSER,
+    "by_hand": SUPABASE_OWNER,
+    "free_guide": SUPERUSER,
+    "free_by_hand": SUPABASE_OWNER,
 }
 
 
@@ -29,9 +33,24 @@ def fresh_place(request: pytest.FixtureRequest) -> Place:
     return place_on(request, request.param)
 
 
-@pytest.fixture(params=["people", "supabase", "adopted"], ids=["plain", "supabase", "adopted"])
+@pytest.fixture(
+    params=["people", "supabase", "adopted", "guide", "by_hand"],
+    ids=["plain", "supabase", "adopted", "guide", "by-hand"],
+)
 def place(request: pytest.FixtureRequest) -> Place:
     """The same, or a platform that was adopted: for what is ours there, too."""
+    return place_on(request, request.param)
+
+
+@pytest.fixture(params=["guide", "by_hand"], ids=["guide", "by-hand"])
+def guide_place(request: pytest.FixtureRequest) -> Place:
+    """The guide's own platform, where the token's sub is users.auth_id, before and after the guide's SQL by hand."""
+    return place_on(request, request.param)
+
+
+@pytest.fixture(params=["free_guide", "free_by_hand"], ids=["guide", "by-hand"])
+def free_guide_place(request: pytest.FixtureRequest) -> Place:
+    """The same where users and conversations are open to all."""
     return place_on(request, request.param)
 
 
@@ -41,7 +60,9 @@ def adopted_place(request: pytest.FixtureRequest) -> Place:
     return place_on(request, "adopted")
 
 
-@pytest.fixture(params=["free", "free_supabase"], ids=["plain", "supabase"])
+@pytest.fixture(
+    params=["free", "free_supabase", "free_guide", "free_by_hand"], ids=["plain", "supabase", "guide", "by-hand"]
+)
 def free_place(request: pytest.FixtureRequest) -> Place:
-    """A fresh install whose users and conversations are open to all."""
+    """A fresh install, or the guide's platform, whose users and conversations are open to all."""
     return place_on(request, request.param)

@@ -9,6 +9,7 @@ from psycopg import Connection, errors
 from tests.people import (
     ACME,
     ACME_ADMIN,
+    ACME_INACTIVE,
     ACME_MEMBER,
     ADMIN,
     DRAFT,
@@ -24,6 +25,7 @@ from tests.people import (
     OWNER,
     PUBLISHED,
     SERVICE,
+    STRANGER,
     Who,
 )
 from tests.policies import Outcomes, Place, cases
@@ -216,7 +218,8 @@ def test_a_new_chatbot_has_version_1_of_whoever_creates_it(place: Place) -> None
         (ADMIN, ACME_ADMIN),
         (SERVICE, ACME_ADMIN),
         (Who("service_role", MEMBER.claims), ACME_MEMBER),
-        (Who("service_role", INACTIVE.claims), None),  # no active person is known, and the creator has not done it
+        (Who("service_role", INACTIVE.claims), ACME_INACTIVE),
+        (Who("service_role", STRANGER.claims), None),  # nobody is known, and the creator has not done it
     ):
         with connect(place.url) as connection, connection.transaction(force_rollback=True):
             do(connection, who, create)
@@ -248,7 +251,8 @@ def test_a_restored_version_is_a_new_one(place: Place) -> None:
         assert third is not None
         assert third[3:8] == was[3:8]  # prompt, model, parameters, settings
         bot = connection.execute(
-            "SELECT name, system_prompt, model, temperature, max_tokens, settings, version FROM chatbots WHERE id = %s",
+            "SELECT name, system_prompt, model, temperature::float, max_tokens, settings, version FROM chatbots"
+            " WHERE id = %s",
             (DRAFT,),
         ).fetchone()
         assert bot == ("Two", *was[3:8], 3)

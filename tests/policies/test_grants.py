@@ -64,6 +64,8 @@ RIGHTS = {
     "chatbot_versions": {"authenticated": {"SELECT": "*"}, "service_role": {"SELECT": "*"}},
     "chatbot_tags": {role: {"SELECT": "*"} for role in ("anon", "authenticated", "service_role")},
     "alembic_version": {},
+    "chatbot_private.replaced": {},
+    "chatbot_private.replaced_id_seq": {},
 }
 CLIENTS = {role: role for role in ("anon", "authenticated", "service_role")}
 HEIRS = {
@@ -109,7 +111,7 @@ def actual_rights(connection: Connection, role: str, relation: str) -> Rights:
     return {privilege: frozenset(column for its, column in found if its == privilege) for privilege in privileges}
 
 
-@pytest.mark.parametrize("relation", RIGHTS)
+@pytest.mark.parametrize("relation", [name for name in RIGHTS if not name.endswith("_seq")])
 def test_rights_on_relations(fresh_place: Place, relation: str) -> None:
     with connect(fresh_place.url) as connection:
         for role, source in (CLIENTS | HEIRS).items():
@@ -128,7 +130,15 @@ def test_no_relation_but_those(fresh_place: Place) -> None:
 
 @pytest.mark.parametrize(
     "relation",
-    ["chatbots", "published_chatbots", "audit_log", "chatbot_versions", "chatbot_tags", "alembic_version"],
+    [
+        "chatbots",
+        "published_chatbots",
+        "audit_log",
+        "chatbot_versions",
+        "chatbot_tags",
+        "alembic_version",
+        "chatbot_private.replaced",
+    ],
 )
 def test_rights_on_what_is_ours_everywhere(place: Place, relation: str) -> None:
     """On an adopted platform too, whatever it grants by default."""
@@ -148,7 +158,9 @@ def test_rights_on_schemas(place: Place) -> None:
                 """,
                 (role,),
             )
-            assert set(found) == {("public", "USAGE"), ("chatbot_compat", "USAGE")}, role
+            expected = {("public", "USAGE"), ("chatbot_compat", "USAGE")}
+            is_by_hand = connection.execute("SELECT to_regnamespace('chatbot_compat')").fetchone() == (None,)
+            assert set(found) == expected - ({("chatbot_compat", "USAGE")} if is_by_hand else set()), role
 
 
 def test_row_security_is_on_and_nothing_is_owned_by_others(fresh_place: Place) -> None:
@@ -158,7 +170,7 @@ def test_row_security_is_on_and_nothing_is_owned_by_others(fresh_place: Place) -
             SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class
             WHERE relnamespace IN ({OURS}) AND relkind = 'r'
         """).fetchall()
-        assert len(tables) == 10
+        assert len(tables) == 11
         assert {(on, forced) for _, on, forced in tables} == {(True, False)}
         owners = connection.execute(f"""
             SELECT DISTINCT owner::regrole::text FROM (

@@ -25,11 +25,17 @@ from tests.policies import NOBODIES, Place
 from tests.tools import become, connect
 
 HELPERS = [
+    "token_sub()",
     "claimed_user_id()",
     "user_id()",
     "tenant_id()",
     "is_admin()",
+    "is_admin_role(NULL)",
     "is_adopted()",
+    "identity_column()",
+    "admin_roles()",
+    "taken_over()",
+    "positive_from()",
     "reporting_scope(NULL, NULL)",
     "erase_from_audit_log(NULL)",
     "tools_fault(NULL)",
@@ -103,8 +109,10 @@ def test_execute_is_granted_where_policies_need_it_and_for_the_figures(place: Pl
             (REPORTS,),
         ).fetchall()
     clients, both = ["authenticated"], ["authenticated", "service_role"]
+    everybody = ["-"]  # PUBLIC, by whose WHEN conditions the guards ask; the schema is closed
     assert {(schema, name): to for schema, name, to in granted} == {
         **{("chatbot_private", name): clients for name in ("is_admin", "tenant_id", "user_id")},
+        ("chatbot_private", "is_admin_role"): everybody,
         **{(schema, name): both for schema in ("chatbot_private", "public") for name in REPORTS},
     }
 
@@ -114,18 +122,23 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
     with connect(place.url) as connection:
         found = connection.execute("""
             SELECT proname, prosecdef, provolatile, proconfig FROM pg_proc
-            WHERE pronamespace = 'chatbot_private'::regnamespace
+            WHERE pronamespace = 'chatbot_private'::regnamespace AND prosqlbody IS NULL
         """).fetchall()
         asking = connection.execute(
             "SELECT proname, prosecdef, provolatile, proconfig, prosqlbody IS NULL FROM pg_proc"
             " WHERE pronamespace = 'public'::regnamespace AND proname = ANY (%s) ORDER BY proname",
             (REPORTS,),
         ).fetchall()
+        parsed = connection.execute(
+            "SELECT proname, prosecdef, provolatile FROM pg_proc"
+            " WHERE pronamespace = 'chatbot_private'::regnamespace AND prosqlbody IS NOT NULL"
+        ).fetchall()
         restoring = connection.execute(
             "SELECT prosecdef, proconfig FROM pg_proc"
             " WHERE pronamespace = 'public'::regnamespace AND proname = 'restore_chatbot'"
         ).fetchall()
-    reading = {"user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
+    reading = {"claimed_user_id", "user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
+    recorded = {"is_adopted", "identity_column", "admin_roles", "taken_over", "positive_from"}
     assert {name for name, definer, _, _ in found if definer} == reading | {
         "audit_row",
         "audit_truncation",
@@ -134,11 +147,13 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
         "keep_tags",
         "require_tools",
     }
-    assert {name for name, _, volatile, _ in found if volatile == "i"} == {"is_adopted", "tools_fault"}
-    assert {name for name, _, volatile, _ in found if volatile == "s"} == reading | {"claimed_user_id"}
+    assert {name for name, _, volatile, _ in found if volatile == "i"} == recorded | {"tools_fault"}
+    assert {name for name, _, volatile, _ in found if volatile == "s"} == reading | {"token_sub"}
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}
-    assert asking == [(name, False, "s", None, False) for name in REPORTS]  # parsed when made: no path leads it astray
+    # What is parsed when it is made, no path leads astray.
+    assert asking == [(name, False, "s", None, False) for name in REPORTS]
+    assert parsed == [("is_admin_role", False, "i")]
     assert restoring == [(False, ["search_path=pg_catalog, pg_temp"])]
 
 
