@@ -259,9 +259,16 @@ def test_thumbs_are_told_from_stars(
         assert "".join(told).startswith(said)
 
 
-@pytest.mark.parametrize(
-    "hide", ["REVOKE ALL ON feedback FROM thumbs_owner", "ALTER TABLE feedback ENABLE ROW LEVEL SECURITY"]
-)
+HIDING = {
+    "no-grant": "REVOKE ALL ON feedback FROM thumbs_owner",
+    "a-policy-that-fails": """
+        CREATE POLICY theirs ON feedback USING (current_setting('app.tenant') = 'x');
+        ALTER TABLE feedback ENABLE ROW LEVEL SECURITY
+    """,
+}
+
+
+@pytest.mark.parametrize("hide", HIDING.values(), ids=HIDING)
 def test_ratings_that_the_role_does_not_read_decide_nothing(empty: URL, hide: str) -> None:
     for hidden in (False, True):
         with connect(empty) as connection, connection.transaction(force_rollback=True):
