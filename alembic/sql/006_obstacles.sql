@@ -288,14 +288,17 @@ SELECT * FROM (
 ) AS ordered
 -- Whole rows of a table that gets a column, which PostgreSQL then refuses.
 UNION ALL
-SELECT format('Column %s of %s holds whole rows of %s, which gets a column; what writes it would then write to_jsonb()'
-        ' of a row', attname, attrelid::regclass, string_agg(name, ' and ')),
-    CASE WHEN users IS NULL AND relkind = 'r' AND NOT atthasdef
-        THEN format('ALTER TABLE %s ALTER COLUMN %I TYPE jsonb USING to_jsonb(%2$I)', attrelid::regclass, attname)
-        ELSE 'give it another type, such as jsonb' || coalesce(', together with ' || users || ', which use it', '')
-    END
-FROM holder LEFT JOIN uses ON table_oid = attrelid AND uses.attnum = holder.attnum
-GROUP BY attrelid, attname, users, relkind, atthasdef
+SELECT * FROM (
+    SELECT format('Column %s of %s holds whole rows of %s, which gets a column; what writes it would then write'
+            ' to_jsonb() of a row', attname, attrelid::regclass, string_agg(name, ' and ' ORDER BY name)),
+        CASE WHEN users IS NULL AND relkind = 'r' AND NOT atthasdef
+            THEN format('ALTER TABLE %s ALTER COLUMN %I TYPE jsonb USING to_jsonb(%2$I)', attrelid::regclass, attname)
+            ELSE 'give it another type, such as jsonb' || coalesce(', together with ' || users || ', which use it', '')
+        END
+    FROM holder LEFT JOIN uses ON table_oid = attrelid AND uses.attnum = holder.attnum
+    GROUP BY attrelid, attname, users, relkind, atthasdef
+    ORDER BY attrelid::regclass::text, attname
+) AS ordered
 -- Keys, which are converted together with what references them.
 UNION ALL
 SELECT (
@@ -463,16 +466,20 @@ SELECT * FROM (
     ORDER BY place
 ) AS ordered
 UNION ALL
-SELECT format('Role %s has the rights of %s, past what this package grants', client.rolname, held.rolname),
-    string_agg(format('REVOKE %I FROM %I%s', step.rolname, client.rolname,
-        CASE WHEN current_setting('server_version_num')::integer >= 160000 AND grantor <> 10  -- who made the cluster
-            THEN format(' GRANTED BY %s', grantor::regrole) END), '; ' ORDER BY step.rolname)
-FROM pg_roles AS client JOIN pg_roles AS held ON pg_has_role(client.oid, held.oid, 'USAGE')
-JOIN pg_auth_members ON member = client.oid
-JOIN pg_roles AS step ON step.oid = roleid AND pg_has_role(step.oid, held.oid, 'USAGE')
-WHERE client.rolname IN ('anon', 'authenticated') AND NOT client.rolsuper
-    AND held.rolname IN (current_user, 'service_role', 'pg_read_all_data', 'pg_write_all_data')
-GROUP BY client.rolname, held.rolname
+SELECT * FROM (
+    SELECT format('Role %s has the rights of %s, past what this package grants', client.rolname, held.rolname),
+        string_agg(format('REVOKE %I FROM %I%s', step.rolname, client.rolname,
+            -- 10 made the cluster, and grants where nobody else is named.
+            CASE WHEN current_setting('server_version_num')::integer >= 160000 AND grantor <> 10
+                THEN format(' GRANTED BY %s', grantor::regrole) END), '; ' ORDER BY step.rolname)
+    FROM pg_roles AS client JOIN pg_roles AS held ON pg_has_role(client.oid, held.oid, 'USAGE')
+    JOIN pg_auth_members ON member = client.oid
+    JOIN pg_roles AS step ON step.oid = roleid AND pg_has_role(step.oid, held.oid, 'USAGE')
+    WHERE client.rolname IN ('anon', 'authenticated') AND NOT client.rolsuper
+        AND held.rolname IN (current_user, 'service_role', 'pg_read_all_data', 'pg_write_all_data')
+    GROUP BY client.rolname, held.rolname
+    ORDER BY client.rolname, held.rolname
+) AS ordered
 -- What the migrating role may do.
 UNION ALL
 SELECT * FROM (
