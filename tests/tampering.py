@@ -32,7 +32,8 @@ FIRST_COLUMNS = {
     "alembic_version": "version_num",
     "chatbot_versions": "version",
     "chatbot_tags": "chatbot_id",
-}  # of tables without an id
+    "chatbot_private.replaced": "part",
+}  # of tables without an id, or with one that a change of its type makes unreadable
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 
@@ -298,13 +299,13 @@ def of_function(key: Key, its: dict[str, str]) -> Changes:
     settings = ("RESET ALL", "SET search_path = public", "SET search_path = ''", "SET work_mem = '1MB'")
     for setting in settings[0 if "Settings" in its else 1 :]:
         yield "Settings", f"ALTER {function} {setting}"
-    for role in ("PUBLIC", "anon", STRANGER):
+    for role in sorted({"PUBLIC", "anon", STRANGER} - {*its["EXECUTE"].split(", ")}):
         yield "EXECUTE", f"GRANT EXECUTE ON {function} TO {role}"
     for role in its["EXECUTE"].replace("the owner", "CURRENT_USER").split(", "):
         yield "EXECUTE", f"REVOKE EXECUTE ON {function} FROM {role}"
     if "authenticated" in its["EXECUTE"]:
         yield "EXECUTE", f"GRANT EXECUTE ON {function} TO authenticated WITH GRANT OPTION"
-    if its["Body"].startswith("BEGIN ATOMIC"):
+    if its["Body"].startswith(("BEGIN ATOMIC", "RETURN ")):
         yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosqlbody = NULL, prosrc = 'SELECT 1' {row}"
     else:
         yield "Body", f"{CATALOGS} UPDATE pg_proc SET prosrc = prosrc || ' -- ' {row}"
@@ -403,10 +404,10 @@ def extras(table: str) -> Iterator[tuple[str, str]]:
     for command in ("ALL", "SELECT", "UPDATE", "DELETE"):
         yield "policy", f"CREATE POLICY extra ON {table} FOR {command} TO anon USING (true)"
     yield "index", f"CREATE UNIQUE INDEX extra ON {table} ({column})"
-    yield "index", f"CREATE INDEX extra ON {table} (({column}::text))"
+    yield "index", f"CREATE INDEX extra ON {table} (lower({column}::text))"
     planted = "CREATE FUNCTION planted() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'"
     yield "index", f"{planted}; CREATE INDEX extra ON {table} ({column}) WHERE planted()"
-    yield "statistics", f"CREATE STATISTICS extra ON ({column}::text) FROM {table}"
+    yield "statistics", f"CREATE STATISTICS extra ON (lower({column}::text)) FROM {table}"
     theirs = f"CREATE TABLE theirs AS SELECT {column} FROM {table}; ALTER TABLE theirs ADD PRIMARY KEY ({column})"
     key_elsewhere = f"ALTER TABLE {table} ADD CONSTRAINT extra FOREIGN KEY ({column}) REFERENCES theirs"
     yield "constraint", f"{theirs}; {key_elsewhere} ON UPDATE CASCADE"

@@ -49,7 +49,7 @@ def test_a_database_at_head_is_well(people_database: URL) -> None:
 
 def test_where_the_tables_are_not_there(empty: URL) -> None:
     found = examined(empty, "admin@acme.example", PUBLISHED)
-    assert found.revision.told == "Empty: the platform's tables would be made."
+    assert found.revision.told == "Has none of the platform's tables: they would be made."
     assert (found.drift, found.person, found.chatbot, found.orphans) == (None, None, None, None)
     assert found.mend == ["Revisions are pending: run `alembic upgrade head`."]
     assert any(f"are judged at the newest revision ({NEWEST})" in line for line in told(found))
@@ -101,9 +101,10 @@ def owned(platform: Connection) -> Iterator[URL]:
     for (table,) in tables.fetchall():
         platform.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
     platform.execute(f"ALTER SCHEMA chatbot_private OWNER TO {OWNER}")
-    for helper in ("user_id()", "tenant_id()", "is_admin()", "tools_fault(jsonb)"):
+    helpers = ("user_id()", "tenant_id()", "is_admin()", "claimed_user_id()", "tools_fault(jsonb)")
+    for helper in helpers:
         platform.execute(f"ALTER FUNCTION chatbot_private.{helper} OWNER TO {OWNER}")
-    url = change(platform, f"ALTER FUNCTION chatbot_private.claimed_user_id() OWNER TO {OWNER}")
+    url = change(platform, f"ALTER FUNCTION chatbot_private.token_sub() OWNER TO {OWNER}")
     yield url.set(username=OWNER)
     platform.rollback()
     change(platform, f"REASSIGN OWNED BY {OWNER} TO postgres; DROP OWNED BY {OWNER}; DROP OWNED BY {LOGIN}")
@@ -258,8 +259,8 @@ def test_json_is_one_object(people_database: URL) -> None:
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
     assert list(found) == [
-        *("revision", "role", "drift", "person", "tables", "chatbot", "orphans", "leaderless", "indexes"),
-        *("mend", "unknown"),
+        *("revision", "role", "drift", "warnings", "identity", "person", "tables", "chatbot"),
+        *("orphans", "leaderless", "indexes", "mend", "unknown"),
     ]
     assert found["person"]["id"] == str(ACME_MEMBER)
     assert found["tables"][2]["sees"] == {"granted": True, "count": 1, "or_more": False}

@@ -1,20 +1,15 @@
 """`python -m app doctor`: whether the column that holds the token's sub names one person, and what is still open."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from psycopg import Connection
 from pytest_postgresql import factories
-from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL
 
 from app.doctor.report import told
-from tests.conftest import Host
 from tests.examining import change, examined
-from tests.people import ACME_ADMIN, ACME_COLLEAGUE, ACME_MEMBER, NEWCOMER, missing_roles
-from tests.tools import connect, run, url_of
+from tests.people import ACME_COLLEAGUE, ACME_MEMBER, missing_roles
+from tests.tools import url_of
 
 guide = factories.postgresql("guide_template")  # a superuser's connection to a database of its own
 LOGIN = "doctor_login"  # without a right

@@ -41,7 +41,7 @@ READ_AS_WELL = {
 
 # Where chatbots was taken over: the places whose columns have its types, and its own columns from before us, with the
 # facts that we need of each beside those that we give it ourselves.
-OF_CHATBOTS = frozenset({"chatbots", "published_chatbots", "chatbot_tags", "chatbot_versions"})
+OF_CHATBOTS = frozenset({"chatbots", "published_chatbots"})
 OURS_OF_COLUMNS = {"Comment", "Statistics"}
 NEEDED_OF_CHATBOTS = {
     **{name: {"Type", "Not null"} for name in ("id", "tenant_id", "created_by", "name", "system_prompt", "model")},
@@ -132,7 +132,7 @@ def name_as_found(expected: Facts, found: Facts, recorded: markers.Recorded) -> 
 
 
 def own_tables(found: Facts) -> frozenset[str]:
-    """Return the tables that an adopted platform had before us, with those whose columns follow theirs."""
+    """Return the tables that an adopted platform had before us."""
     return frozenset(TABLES) | (OF_CHATBOTS if "chatbots" in markers.taken_over(found) else frozenset())
 
 

@@ -25,6 +25,6 @@ def warnings(connection: Connection, script: ScriptDirectory) -> list[str]:
     connection.execute(DECIDED, {"identity": identity_column(connection)})
     found: list[str] = []
     for query in stated_all(script.get_revision(FIRST), "WARNINGS"):
-        (warnings,) = ask(connection, f"SELECT array_agg(warning) FROM ({query}\n) AS stated (warning)")
-        found += warnings or []
+        (told,) = ask(connection, f"SELECT array_agg(warning) FROM ({query}\n) AS stated (warning)")
+        found += told or []
     return found

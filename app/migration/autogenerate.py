@@ -11,20 +11,21 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Column, ForeignKeyConstraint, Index
+from sqlalchemy import Column, Computed, DateTime, ForeignKeyConstraint, Identity, Index
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import SchemaItem
 
 from app.catalog.facts import Difference
 from app.migration.run import log
 from app.models import Base
+from app.models.base import Uncast
 
 PLUGIN = "chatbots.catalog"
 STOCK_LOGS = [logging.getLogger(name) for name in ("alembic.autogenerate", "alembic.ext")]
@@ -126,9 +127,14 @@ def is_known(name: str | None, kind: str, _parents: Mapping[str, Any]) -> bool:
 def is_judged(item: SchemaItem, _name: str | None, _kind: str, reflected: bool, counterpart: SchemaItem | None) -> bool:
     """Whether to compare something: what no model knows is judged unless it may be harmless.
 
-    An index that is not unique is left to the catalog, and so is a key to a table of the platform's own.
+    The catalog judges an index that is not unique, a key to a table of the platform's own, and a column that the
+    database generates: stock autogenerate fails at a column whose model states a default instead.
     """
     match item:
+        case Column() if isinstance(counterpart, Column) and isinstance(
+            counterpart.server_default, Identity | Computed
+        ):
+            return False
         case Index() if reflected and counterpart is None:
             return bool(item.unique)
         case ForeignKeyConstraint() if reflected and counterpart is None:
@@ -136,11 +142,21 @@ def is_judged(item: SchemaItem, _name: str | None, _kind: str, reflected: bool, 
     return True
 
 
+def rendered(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """A type of the models as a revision spells it: the one of a fresh install; False for all others."""
+    if kind == "type" and isinstance(item, Uncast):
+        return f"sa.{item.plain!r}"
+    if kind == "type" and isinstance(item, DateTime):
+        return f"sa.DateTime(timezone={item.timezone})"
+    return False
+
+
 AUTOGENERATE: dict[str, Any] = {  # of Alembic's context
     "compare_server_default": True,
     "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", PLUGIN],
     "include_name": is_known,
     "include_object": is_judged,
+    "render_item": rendered,
 }
 
 
