@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import Connection, sql
+from pytest_postgresql import factories
 from sqlalchemy import URL, create_engine
 from sqlalchemy.orm import Session
 
@@ -146,7 +147,10 @@ SLOW = """
 """
 
 
-@pytest.mark.parametrize("at", ["platform", "guide_connection"])
+guides_platform = factories.postgresql("guide_template")
+
+
+@pytest.mark.parametrize("at", ["platform", "guides_platform"])
 def test_the_overhead_is_what_a_member_pays(
     request: pytest.FixtureRequest, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
