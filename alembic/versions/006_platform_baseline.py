@@ -527,7 +527,7 @@ ROW_OBSTACLES = (
         "NULL::text, NULL::text",
         f"SELECT reason, remedy FROM ({IDENTITY}) AS found (choice, reason, remedy) WHERE reason IS NOT NULL",
     ),
-    sql(__file__, "identity_rows", identity=IDENTITY),
+    ON_USERS.format("NULL::text, NULL::text", f"({sql(__file__, 'identity_rows', identity=IDENTITY)})"),
 )
 
 # What the platform allows clients that weakens the row security of chatbots, or its own: theirs to decide.

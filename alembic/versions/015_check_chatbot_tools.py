@@ -206,6 +206,20 @@ FAULT = r"""
 """
 
 # Chatbots whose tools are of another shape: what stays, and is refused when it is saved again.
+# Before 007 takes chatbots over. From then on theirs are like all others from before this revision.
+ROW_OBSTACLES = f"""
+    SELECT format('%s chatbots have settings.tools that are no function definitions; the first is %s', count(*),
+            min(format('%s: %s', id, fault))),
+        'change these, or give the key another name: SELECT id, name, settings -> ''tools'' FROM public.chatbots'
+        ' WHERE settings ? ''tools'''
+    FROM public.chatbots, LATERAL ({fault_of("chatbots.settings -> 'tools'")}) AS its (fault)
+    WHERE jsonb_typeof(settings) = 'object' AND settings ? 'tools' AND fault IS NOT NULL AND NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = 'public.chatbots'::regclass AND tgfoid = to_regproc('chatbot_private.touch_updated_at')
+    )
+    HAVING count(*) > 0
+"""
+
 WARNINGS = f"""
     SELECT format('%s chatbots have tools of another shape, which stay until their settings are saved again: bring them'
         ' into shape, or give the key another name. The first is %s', count(*), min(format('%s: %s', id, fault)))
