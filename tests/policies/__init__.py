@@ -5,6 +5,7 @@ sees or changes, or what refuses it, in the words of tests.tools.attempt. So eac
 whom the same statement succeeds, and a table without such a caller is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -81,12 +82,15 @@ def on_each(rows: dict[str, UUID], what: str, statement: str) -> dict[str, str]:
     return {f"{what} {name}": f"{statement} WHERE id = '{row}'" for name, row in rows.items()}
 
 
-def cases(table: str, statements: dict[str, str]) -> list[ParameterSet]:
+def cases(
+    table: str, statements: dict[str, str], callers: Mapping[str, Mapping[str, Who]] = CALLERS
+) -> list[ParameterSet]:
     """The lines of a table as parameters: statement and outcomes.
 
     Args:
         table: A heading with the callers' columns, then a line for each statement: its name, a cell for each column.
         statements: The SQL behind each name.
+        callers: Those of each column.
     """
     header, *lines = table.strip("\n").splitlines()
     columns = header.split()
@@ -98,7 +102,7 @@ def cases(table: str, statements: dict[str, str]) -> list[ParameterSet]:
         name, cells = " ".join(words[: -len(columns)]), words[-len(columns) :]
         outcomes = [int(cell) if cell.isdecimal() else cell for cell in cells]
         assert any(isinstance(outcome, int) and outcome > 0 for outcome in outcomes), f"nobody succeeds: {name}"
-        each = {who: outcome for column, outcome in zip(columns, outcomes, strict=True) for who in CALLERS[column]}
+        each = {who: outcome for column, outcome in zip(columns, outcomes, strict=True) for who in callers[column]}
         parameters.append(pytest.param(statements[name], each, id=name.replace(" ", "-")))
     assert len(parameters) == len(statements), "a statement stands in no line"
     return parameters
