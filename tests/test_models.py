@@ -20,6 +20,8 @@ from tests.people import (
     ACME,
     ACME_ADMIN,
     ACME_COLLEAGUE,
+    ACME_INACTIVE,
+    ACME_INACTIVE_ADMIN,
     ACME_MEMBER,
     DRAFT,
     EVERYBODY,
@@ -186,7 +188,7 @@ def make_odd_platform(url: URL) -> None:
                 (person, ACME if person < GLOBEX_PEOPLE else GLOBEX, f"{person.int}@odd.example", post, active)
                 for person, post, active in zip(
                     EVERYBODY,
-                    ("owner", "member", None, "member", "owner", "owner", "member"),
+                    ("owner", "member", "owner", None, "owner", "owner", "member"),
                     (True, True, None, False, False, True, True),
                     strict=True,
                 )
@@ -283,12 +285,12 @@ def test_times_without_a_zone_are_utc(odd: Session) -> None:
 
 
 def test_a_role_may_be_an_enum_or_none(odd: Session) -> None:
-    owner, colleague = odd.get_one(User, ACME_ADMIN), odd.get_one(User, ACME_COLLEAGUE)
-    assert [str(each) for each in (owner.role, colleague.role, colleague.is_active)] == ["owner", "None", "None"]
-    colleague.role = "owner"  # type: ignore[assignment]
+    owner, inactive = odd.get_one(User, ACME_COLLEAGUE), odd.get_one(User, ACME_INACTIVE)
+    assert [str(each) for each in (owner.role, owner.is_active, inactive.role)] == ["owner", "None", "None"]
+    inactive.role = "owner"  # type: ignore[assignment]
     odd.commit()
-    owners = select(User.id).where(User.role == "owner", User.tenant_id == ACME, User.is_active.is_not(False))
-    assert set(odd.scalars(owners)) == {ACME_ADMIN, ACME_COLLEAGUE}
+    owners = select(User.id).where(User.role == "owner", User.tenant_id == ACME, User.is_active.is_not(True))
+    assert set(odd.scalars(owners)) == {ACME_COLLEAGUE, ACME_INACTIVE, ACME_INACTIVE_ADMIN}
     assert odd.scalars(select(Message).where(Message.role == "user")).all() == []
 
 
