@@ -61,6 +61,7 @@ THEIRS_TO_DECIDE = {
 # What PostgreSQL adds where a column is of a domain, of varchar, or of another type of number.
 CAST = re.compile(r"\(((?:(?:old|new)\.)?\w+)\)::(?:text|double precision|numeric)\b")
 WITH_CASTS = {"When", "Where", "Definition"}
+FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^)]*)\)")
 
 
 def is_adopted(documented: Facts, found: Facts) -> bool:
@@ -93,9 +94,7 @@ def as_adopted(documented: Facts, found: Facts) -> tuple[Facts, Facts]:
     name_as_found(expected, found, recorded)
     expected.setdefault(Key("users", "column", recorded.identity), {"Type": "uuid"})
     judged = {
-        key: dict(facts)
-        for key, facts in found.items()
-        if key in expected or not (key.place in TABLES or is_beside_ours(key, recorded.taken_over))
+        key: dict(facts) for key, facts in found.items() if key in expected or not is_beside_ours(key, facts, recorded)
     }
     for each in (expected, judged):
         for key, needed in limits.items():
@@ -180,8 +179,14 @@ def is_ours(key: Key, facts: dict[str, str], taken_over: frozenset[str] = frozen
             return table not in TABLES
 
 
-def is_beside_ours(key: Key, taken_over: frozenset[str]) -> bool:
-    """Whether something undocumented is the platform's own: a part of its chatbots, or a column of its feedback."""
+def is_beside_ours(key: Key, facts: dict[str, str], recorded: markers.Recorded) -> bool:
+    """Whether something undocumented is the platform's own: of its tables, of its chatbots, or a column of feedback."""
+    if key.place in TABLES:
+        return key != markers.GUARD
     if key.place == "chatbot_compat.feedback":
         return key.kind in {"column", "rights of"}
-    return "chatbots" in taken_over and key.place == "chatbots" and key.kind in THEIRS_BESIDE_OURS
+    if key.place != "chatbots" or "chatbots" not in recorded.taken_over:
+        return False
+    # A key of a column that we know decides what happens to a chatbot with its tenant or creator.
+    columns = FOREIGN_KEY.match(facts.get("Definition", ""))
+    return key.kind in THEIRS_BESIDE_OURS and not (columns and NEEDED_OF_CHATBOTS.keys() >= {*columns[1].split(", ")})
