@@ -31,10 +31,11 @@ from app.embedded import server_user, temporary_server
 from app.migration import takeover
 from tests.conftest import Host
 from tests.people import ACME, populate
-from tests.platforms import SUPABASE, settle
+from tests.platforms import SUPABASE, settle, settle_guide
 from tests.tools import PROJECT, REVISIONS, SCRATCH, alembic, catalog, connect, rows, run
 
 STEPS = list(pairwise(["base", *REVISIONS]))
+TAKING_OVER = [step for step in STEPS if step[1] <= "010"]  # the steps that take over what was made by hand
 SOME = 5  # of so many moments within a transaction, one is tried
 SET_UP = "SELECT set_config(%s, %s, false)"  # how app.migration prepares its session, before any step
 
@@ -144,15 +145,21 @@ class Databases:
 
 @pytest.fixture(scope="module")
 def databases(host: Host) -> Iterator[Databases]:
-    """With at_base to at_010, a database at each revision, with rows in all that there is by then; to be cloned."""
+    """With fresh_base, fresh_006 and so on, a database at each revision, with rows in all that there is by then, and
+    by_hand_base and so on, of the guide's platform with the guide's SQL run by hand; to be cloned."""
     with connect(host.url("postgres")) as admin:
         databases = Databases(host, admin)
-        databases.create("at_base")
+        databases.create("fresh_base")
         for before, revision in STEPS:
-            url = databases.create(f"at_{revision}", f"at_{before}")
+            url = databases.create(f"fresh_{revision}", f"fresh_{before}")
             alembic(url, "upgrade", revision)
             with connect(url) as connection:
                 populate(connection, first=revision, last=revision)
+        with connect(databases.create("by_hand_base")) as connection:
+            settle_guide(connection, by_hand=True)
+            connection.execute("UPDATE chatbots SET settings = NULL WHERE is_published")
+        for before, revision in TAKING_OVER:
+            alembic(databases.create(f"by_hand_{revision}", f"by_hand_{before}"), "upgrade", revision)
         yield databases
 
 
@@ -199,18 +206,21 @@ def kill_alembic(databases: Databases, url: URL, command: tuple[str, str], momen
 
 
 @pytest.mark.parametrize("command", ["upgrade", "downgrade"])
-@pytest.mark.parametrize(("before", "revision"), STEPS)
+@pytest.mark.parametrize(
+    ("shape", "before", "revision"),
+    [("fresh", *step) for step in STEPS] + [("by_hand", *step) for step in TAKING_OVER],
+)
 def test_a_step_goes_on_after_a_crash_at_any_moment(
-    databases: Databases, before: str, revision: str, command: str
+    databases: Databases, shape: str, before: str, revision: str, command: str
 ) -> None:
     start, target = (before, revision) if command == "upgrade" else (revision, before)
-    undisturbed = databases.create("undisturbed", f"at_{start}")
+    undisturbed = databases.create("undisturbed", f"{shape}_{start}")
     with moments(lambda *_: None) as seen:
         alembic(undisturbed, command, target)
     assert statements(revision, command) <= Counter(moment.before for moment in seen)
     finished = state(undisturbed)
 
-    url = databases.create("crashed", f"at_{start}")
+    url = databases.create("crashed", f"{shape}_{start}")
     beginning = state(url)
     proven: list[State] = []
     for moment, (what, decides) in enumerate(seen):
@@ -226,7 +236,7 @@ def test_a_step_goes_on_after_a_crash_at_any_moment(
             proven.append(reached)
         elif reached == beginning:
             continue  # nothing to undo
-        url = databases.create("crashed", f"at_{start}")
+        url = databases.create("crashed", f"{shape}_{start}")
     assert reached == finished
 
 
@@ -303,7 +313,7 @@ def leave_free(databases: Databases) -> Iterator[Callable[[int], None]]:
 
 
 def test_an_upgrade_goes_on_after_the_disk_was_full(databases: Databases, leave_free: Callable[[int], None]) -> None:
-    url = databases.create("full_disk", "at_007", "TABLESPACE small_disk")
+    url = databases.create("full_disk", "fresh_007", "TABLESPACE small_disk")
     with connect(url) as connection:
         connection.execute("""
             INSERT INTO tenants (name) SELECT 'Tenant ' || n FROM generate_series(1, 20000) AS n;

@@ -37,7 +37,7 @@ def require_ours(
 
     Another project may use a table of that name, or somebody plant one. Its ids may look like ours, too; but wherever a
     revision of ours stands, so does the schema of our helpers, whose owner owns the table. An empty one is ours only if
-    this transaction has just made it.
+    this transaction has just made it, or if it notes that the first step is half done.
 
     Args:
         version_table: its name.
@@ -66,7 +66,8 @@ def require_ours(
             IF to_regclass('public.{version_table}') IS NOT NULL THEN
                 SELECT coalesce(string_agg(version_num, ', '), '{BASE}') INTO here FROM public.{version_table};
                 SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text,
-                    here = ANY ({array(chain)}) AND relowner = nspowner,
+                    relowner = nspowner AND (here = ANY ({array(chain)})
+                        OR obj_description(pg_class.oid, 'pg_class') ~ '^alembic upgrade \\w+$'),
                     obj_description(pg_class.oid, 'pg_class')
                 INTO is_new, is_ours, note
                 FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
