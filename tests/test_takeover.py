@@ -90,6 +90,11 @@ REFUSED = {
         "View public.all_bots reads chatbots past row security",
         "ALTER VIEW public.all_bots SET (security_invoker = true)",
     ),
+    "materialized-view": (
+        "CREATE MATERIALIZED VIEW all_bots AS SELECT id, name FROM chatbots",
+        "Materialized view public.all_bots keeps rows of chatbots, and anon and authenticated may read them",
+        "REVOKE ALL ON public.all_bots FROM PUBLIC, anon, authenticated",
+    ),
     "forced": (
         "ALTER TABLE chatbots FORCE ROW LEVEL SECURITY",
         "chatbots has FORCE ROW LEVEL SECURITY",
@@ -136,6 +141,33 @@ def test_the_guides_policies_in_other_words_are_taken_over(by_hand: URL, conditi
             f'ALTER POLICY "Admin users can delete chatbots in their tenant" ON chatbots USING ({condition})'
         )
     alembic(by_hand, "upgrade", "008")
+
+
+def test_functions_that_run_as_their_owner_are_named(by_hand: URL) -> None:
+    with connect(by_hand) as connection:
+        connection.execute("""
+            CREATE FUNCTION all_bots() RETURNS SETOF chatbots LANGUAGE sql SECURITY DEFINER
+            SET search_path = public AS 'SELECT * FROM chatbots'
+        """)
+    done = run("alembic", "upgrade", "007", url=by_hand)
+    assert "past row security; see that they tell each caller no more than their own tenant's: public.all_bots()" in (
+        done.stderr
+    )
+
+
+def test_a_grant_option_comes_back(by_hand: URL) -> None:
+    granted = "SELECT relacl::text FROM pg_class WHERE oid = 'public.chatbots'::regclass"
+    with connect(by_hand) as connection:
+        connection.execute("GRANT INSERT ON chatbots TO service_role WITH GRANT OPTION")
+        before = connection.execute(granted).fetchone()
+        assert before is not None
+        alembic(by_hand, "upgrade", "008")
+        alembic(by_hand, "downgrade", "007")
+        after = connection.execute(granted).fetchone()
+        assert after is not None
+    service = [acl for acl in str(before[0]).split(",") if acl.startswith("service_role=")]
+    assert "a*" in service[0]
+    assert service[0] in str(after[0])
 
 
 def test_all_reasons_are_given_also_where_the_version_table_is_anothers(by_hand: URL) -> None:

@@ -15,3 +15,14 @@ WHERE users.tenant_id <> chatbots.tenant_id AND {are_theirs} HAVING count(*) > 0
 UNION ALL
 SELECT format('%s chatbots have settings that are NULL: they become {}, and a downgrade leaves them so', count(*))
 FROM public.chatbots WHERE settings IS NULL AND {are_theirs} HAVING count(*) > 0
+UNION ALL
+SELECT format('These functions name chatbots and run as their owner, past row security; see that they tell each caller no'
+    ' more than their own tenant''s: %s', string_agg(pg_proc.oid::regprocedure::text, ', ' ORDER BY pg_proc.oid))
+FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE prosecdef AND nspname !~ '^(pg_|information_schema$|chatbot_(private|compat)$)'
+    AND coalesce(pg_get_function_sqlbody(pg_proc.oid), prosrc) ~* '\mchatbots\M' AND {are_theirs}
+    AND EXISTS (
+        SELECT FROM pg_roles
+        WHERE rolname IN ('anon', 'authenticated') AND has_function_privilege(pg_roles.oid, pg_proc.oid, 'EXECUTE')
+    )
+HAVING count(*) > 0

@@ -156,3 +156,18 @@ WHERE coalesce(array_to_string(view.reloptions, ','), '') !~ 'security_invoker=(
         SELECT FROM pg_roles
         WHERE rolname IN ('anon', 'authenticated') AND has_any_column_privilege(pg_roles.oid, view.oid, 'SELECT')
     )
+UNION ALL
+SELECT DISTINCT format('Materialized view %s keeps rows of chatbots, and %s may read them past row security',
+        ev_class::regclass, (
+            SELECT string_agg(rolname, ' and ' ORDER BY rolname) FROM pg_roles
+            WHERE rolname IN ('anon', 'authenticated') AND has_any_column_privilege(pg_roles.oid, view.oid, 'SELECT')
+        )),
+    format('REVOKE ALL ON %s FROM PUBLIC, anon, authenticated', ev_class::regclass)
+FROM chatbots
+JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = chatbots.oid AND classid = 'pg_rewrite'::regclass
+JOIN pg_rewrite ON pg_rewrite.oid = objid
+JOIN pg_class AS view ON view.oid = ev_class AND view.relkind = 'm'
+WHERE EXISTS (
+    SELECT FROM pg_roles
+    WHERE rolname IN ('anon', 'authenticated') AND has_any_column_privilege(pg_roles.oid, view.oid, 'SELECT')
+)

@@ -396,21 +396,23 @@ THEIR_ACCESS = (
                         AND attname <> 'system_prompt'
                 )) ELSE privilege_type END, ', '),
             CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
+            || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
         FROM pg_class, aclexplode(relacl) WITH ORDINALITY AS acl
             (grantor, grantee, privilege_type, is_grantable, ordinality)
         WHERE pg_class.oid = 'public.chatbots'::regclass AND grantee <> relowner AND {are_theirs}
             AND NOT (privilege_type IN ('TRUNCATE', 'TRIGGER')
                 AND grantee IN (0, to_regrole('anon'), to_regrole('authenticated')))
-        GROUP BY grantee ORDER BY min(ordinality) DESC
+        GROUP BY grantee, is_grantable ORDER BY min(ordinality) DESC
     """,
     """
         SELECT format('GRANT %s (%s) ON TABLE public.chatbots TO %s', privilege_type,
             string_agg(quote_ident(attname), ', ' ORDER BY attnum),
             CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
+            || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
         FROM pg_attribute, aclexplode(attacl)
         WHERE attrelid = 'public.chatbots'::regclass AND NOT attisdropped AND {are_theirs}
             AND NOT (grantee = to_regrole('anon') AND privilege_type = 'SELECT' AND attname = 'system_prompt')
-        GROUP BY grantee, privilege_type
+        GROUP BY grantee, privilege_type, is_grantable
     """,
 )
 
