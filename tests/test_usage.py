@@ -337,3 +337,22 @@ def test_an_odd_platforms_metrics_and_usage_are_printed(odd_connection: Connecti
         f'chatbot_last_used_timestamp_seconds{{chatbot_id="{PUBLISHED}",tenant_id="{ACME}"}} 1.7672688e+09'
         in measured.stdout
     )
+
+
+def test_an_odd_platforms_missing_indexes_are_made_by_what_preflight_says(odd_connection: Connection) -> None:
+    """Of partitioned messages, each partition's beside those who write, then the whole table's."""
+
+    def missing() -> dict[str, str]:
+        told = [line.partition(": ") for (line,) in odd_connection.execute(WARNINGS.encode()).fetchall()]
+        return {line.split()[3]: remedy for line, _, remedy in told if line.startswith("No index of ")}
+
+    odd_connection.autocommit = True
+    odd_connection.execute(f"SET search_path = {SEARCH_PATH}".encode())
+    made = missing()
+    assert made["feedback"] == "CREATE INDEX CONCURRENTLY ON public.feedback (message_id)"
+    assert made["messages"].count("CONCURRENTLY") == 2
+    for statement in "; ".join(made.values()).split("; "):
+        odd_connection.execute(statement.encode())
+    assert missing() == {}
+    whole = "SELECT indisvalid FROM pg_index WHERE indrelid = 'public.messages'::regclass AND NOT indisprimary"
+    assert odd_connection.execute(whole).fetchall() == [(True,)]

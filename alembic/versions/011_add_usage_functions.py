@@ -405,15 +405,18 @@ WARNINGS = f"""
     SELECT format('Ratings are thumbs: %s. Usage, metrics and alerts count 1 and above as positive', because)
     FROM ({THUMBS}) AS thumbs
     UNION ALL
-    SELECT format('No index of %1$s begins with %2$s, so chatbot_usage reads the whole table: CREATE INDEX %3$sON'
-        ' public.%1$s (%2$s)', relation, attname, CASE relkind WHEN 'r' THEN 'CONCURRENTLY ' END)
-        || CASE relkind WHEN 'p' THEN ', once each partition has such an index, made CONCURRENTLY' ELSE '' END
+    SELECT format('No index of %s begins with %s, so chatbot_usage reads the whole table: %s', relation, name,
+        concat_ws('; ', string_agg(format('CREATE INDEX CONCURRENTLY ON %s (%I)', part, name), '; ' ORDER BY part),
+            CASE relkind WHEN 'p' THEN format('CREATE INDEX ON public.%I (%I)', relation, name) END))
     FROM (VALUES ('messages', 'conversation_id'), ('feedback', 'message_id')) AS needed (relation, name)
-    JOIN pg_attribute ON attrelid = to_regclass('public.' || relation) AND attname = name
-    JOIN pg_class ON pg_class.oid = attrelid
+    JOIN pg_class ON pg_class.oid = to_regclass('public.' || relation)
+    LEFT JOIN pg_partition_tree(pg_class.oid) AS tree ON isleaf  -- no row for what is not partitioned
+    CROSS JOIN coalesce(relid, pg_class.oid::regclass) AS part
+    JOIN pg_attribute ON attrelid = part AND attname = name
     WHERE NOT EXISTS (
         SELECT FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum AND indpred IS NULL AND indisvalid
     )
+    GROUP BY relation, name, relkind
 """
 
 # What of the platform's own needs what a downgrade drops.
