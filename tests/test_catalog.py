@@ -40,7 +40,7 @@ def test_it_is_read_back_as_it_was_written() -> None:
     assert {key.kind for key in facts} >= {"table", "column", "constraint", "index", "policy", "rights of", "trigger"}
     assert facts[Key("users", "column", "role")]["Default"] == "'user'::character varying"
     assert facts[Key("chatbots", "constraint", "chatbots_name_check")]["Definition"].count("\\S") == 1
-    assert facts[Key("chatbot_private.user_id()", "function")]["Body"].startswith("BEGIN\n    RETURN (SELECT id FROM")
+    assert facts[Key("chatbot_private.user_id()", "function")]["Body"].startswith("BEGIN\n    RETURN (\n        SELECT ")
 
 
 def test_what_would_end_a_cell_is_read_back() -> None:

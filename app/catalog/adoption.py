@@ -59,7 +59,7 @@ THEIRS_TO_DECIDE = {
 }
 
 # What PostgreSQL adds where a column is of a domain, of varchar, or of another type of number.
-CAST = re.compile(r"\(((?:(?:old|new)\.)?\w+)\)::(?:text|double precision|numeric)\b")
+CAST = re.compile(r"\(((?:old|new)\.\w+|\w+)\)::[\w.]+(?: varying| precision)?")
 WITH_CASTS = {"When", "Where", "Definition"}
 FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^)]*)\)")
 

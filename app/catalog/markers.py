@@ -90,7 +90,11 @@ def is_admin_role(expected: Facts, found: Facts, its: Recorded) -> tuple[Key, Fa
     written = re.sub(r"\s+", " ", body(found, key))
     asked = ROLE_ASKED.fullmatch(written)
     facts = expected[documented] | {"Arguments": f"role {type_}"}
-    if asked and asked["type"] == type_ and asked["schema"] in {None, type_.rpartition(".")[0]}:
+    if (
+        asked
+        and asked["type"] == {"character": "bpchar"}.get(type_, type_)
+        and asked["schema"] in {None, type_.rpartition(".")[0]}
+    ):
         if values_in(f"SELECT {asked['values']}::text[]") == its.admin_roles:
             facts["Body"] = body(found, key)
         else:

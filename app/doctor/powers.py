@@ -247,7 +247,9 @@ class Evaluation:
             if lacks_other and key is not None:
                 row[key] = NO_NUMBER if are_numbers[key] else uuid4()
                 notes.append(f"they see no {other} of their own to write to")
-            given = {name: row[name] for name in columns if name in row and not (name == "id" and are_numbers[name])}
+            given = {name: row[name] for name in columns if name in row}
+            if are_numbers.get("id"):
+                given["id"] = NO_NUMBER  # or its default would draw a number
             allowed = self._meets(relation, given)
             identity = self._person.identity_column
             if relation == "users" and not allowed and self._meets(relation, {**given, identity: self._person.sub}):
