@@ -26,3 +26,11 @@ WHERE prosecdef AND nspname !~ '^(pg_|information_schema$|chatbot_(private|compa
         WHERE rolname IN ('anon', 'authenticated') AND has_function_privilege(pg_roles.oid, pg_proc.oid, 'EXECUTE')
     )
 HAVING count(*) > 0
+UNION ALL
+SELECT 'From 013 and 014 on, a save of a chatbot is refused if its '
+    || string_agg(format('%s has more than %s characters', attname, longest), ' or its ' ORDER BY longest)
+    || ': versions and tags keep no more'
+FROM pg_attribute JOIN (VALUES ('name', 255), ('model', 100)) AS kept (name, longest) ON attname = kept.name
+WHERE attrelid = to_regclass('public.chatbots') AND NOT attisdropped AND {are_theirs}
+    AND (atttypmod = -1 OR atttypmod - 4 > longest)
+HAVING count(*) > 0
