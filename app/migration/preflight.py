@@ -147,9 +147,12 @@ def rows_of(connection: Connection, query: str, *, may_fail: bool) -> Sequence[S
 def step(revision: Script, connection: Connection) -> Step:
     """What one revision would do."""
     sql = "; ".join(statements(revision.module.upgrade)) + ";"
+    checks: dict[str, list[str]] = {}
+    for relation, name in VALIDATES.findall(sql):
+        checks.setdefault(relation, []).append(name)
     work = [
-        f"checks {rows} of {relation} ({name})"
-        for relation, name in VALIDATES.findall(sql)
+        f"checks {rows} of {relation} ({', '.join(names)})"
+        for relation, names in checks.items()
         if (rows := count(connection, relation)) is not None
     ]
     for index, relation, columns, predicate in BUILDS.findall(sql):
