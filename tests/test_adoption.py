@@ -425,7 +425,6 @@ FITS = {
     "whole-rows-of-what-stays": (
         "CREATE TABLE audit (before tenants, message messages[]); CREATE VIEW everybody AS SELECT users FROM users"
     ),
-    "another-alembics-table": "CREATE SCHEMA app; CREATE TABLE app.users (version_num varchar(32))",
 }
 
 PLANTED = {  # on what a step before has made
@@ -524,7 +523,8 @@ def test_no_second_platform_is_built_beside_another_unless_one_says_so(
     "tables",
     [
         "CREATE TABLE invoices (id uuid); CREATE TABLE products (id uuid); CREATE TABLE usages (id int)",
-        "CREATE TABLE superuser (id int); CREATE TABLE threadlocal (id int); CREATE TABLE users_version (id int)",
+        "CREATE TABLE superuser (id int); CREATE TABLE threadlocal (id int); CREATE TABLE users_version (id int);"
+        " CREATE SCHEMA app; CREATE TABLE app.users (version_num varchar(32))",
         "CREATE SCHEMA auth; CREATE TABLE auth.users (id uuid); CREATE SCHEMA storage; CREATE TABLE storage.members ();"
         " CREATE SCHEMA _realtime; CREATE TABLE _realtime.tenants (); CREATE SCHEMA supabase_x; CREATE TABLE"
         " supabase_x.accounts ()",

@@ -326,12 +326,17 @@ def test_warns_of_login_roles_that_are_members_and_service(empty: URL) -> None:
             GRANT authenticated, services TO backend;
             GRANT authenticated TO member;
             GRANT authenticated, service_role TO supabase_x;
-            GRANT service_role TO worker
+            GRANT service_role TO worker;
+            {missing_roles("tables_owner NOLOGIN", "operator LOGIN NOINHERIT")};
+            GRANT authenticated, service_role TO tables_owner;
+            GRANT tables_owner TO operator;
+            ALTER TABLE users OWNER TO tables_owner
         """)
         try:
             found = [line for line in looked_at(empty).steps[0].warnings if "service_role" in line]
         finally:
-            connection.execute("DROP ROLE services, backend, member, supabase_x, worker")
+            connection.execute("REASSIGN OWNED BY tables_owner TO postgres")
+            connection.execute("DROP ROLE services, backend, member, supabase_x, worker, operator, tables_owner")
     assert found == [
         "Login role backend can act as authenticated and as service_role, so SQL that is injected into a member's"
         " request can bypass row security: REVOKE services FROM backend"

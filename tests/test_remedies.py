@@ -350,6 +350,25 @@ def test_conversions_keep_what_was_meant(server: Server, empty: URL) -> None:
         """).fetchone() == (True, 1, True)
 
 
+def test_what_is_computed_when_it_is_read_is_stored(server: Server, empty: URL) -> None:
+    """PostgreSQL 18 knows such columns; where all are stored, nothing is in the way."""
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+        kind = "VIRTUAL" if connection.info.server_version >= 180000 else "STORED"
+        connection.execute(f"""
+            ALTER TABLE users DROP COLUMN is_active;
+            ALTER TABLE users ADD COLUMN is_active boolean NOT NULL GENERATED ALWAYS AS (email !~ '^inactive') {kind}
+        """)
+        active = "SELECT email, is_active FROM users ORDER BY 1"
+        before = connection.execute(active).fetchall()
+        found = obstacles(empty)
+        assert [reason for reason, _ in found] == ["users.is_active is computed when it is read"] * (kind == "VIRTUAL")
+        paste(server.binaries, empty, [remedy for _, remedy in found])
+        assert obstacles(empty) == []
+        assert connection.execute(active).fetchall() == before
+        alembic(empty, "upgrade", "head")
+
+
 def test_keys_that_others_refer_to_stay_what_they_refer_to(server: Server, empty: URL) -> None:
     with connect(empty) as connection:
         settle(connection, PLAIN)

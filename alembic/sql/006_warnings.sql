@@ -210,7 +210,7 @@ SELECT 'Everybody may create objects in schema public, under names that others u
 FROM pg_namespace, aclexplode(nspacl) AS acl
 WHERE nspname = 'public' AND acl.grantee = 0 AND privilege_type = 'CREATE'
 UNION ALL
--- Not Supabase's authenticator, whose API must become all three, nor those who bypass row security or own users anyway.
+-- Not Supabase's authenticator, whose API must become all three, nor those who bypass row security or can act as the owner of users.
 SELECT format('Login role %s can act as authenticated and as service_role, so SQL that is injected into a member''s'
     ' request can bypass row security: %s', login.rolname,
     string_agg(DISTINCT format('REVOKE %I FROM %I', step.rolname, login.rolname), '; '))
@@ -224,7 +224,7 @@ JOIN pg_auth_members ON member = login.oid
 JOIN pg_roles AS step ON step.oid = roleid AND pg_has_role(step.oid, service.oid, 'MEMBER')
 WHERE login.rolcanlogin AND NOT login.rolsuper AND NOT login.rolbypassrls
     AND login.rolname <> 'authenticator' AND login.rolname !~ '^supabase_'
-    AND NOT EXISTS (SELECT FROM adopted WHERE name = 'users' AND pg_has_role(login.oid, relowner, 'USAGE'))
+    AND NOT EXISTS (SELECT FROM adopted WHERE name = 'users' AND pg_has_role(login.oid, relowner, 'MEMBER'))
 GROUP BY login.rolname
 UNION ALL
 -- From here on news, of no concern once 006 is there; what becomes of roles `alembic check` says from then on.
