@@ -202,7 +202,7 @@ def test_warns_of_what_weakens_or_breaks(adoptable: URL) -> None:
             "006",
             "ALTER TABLE tenants ALTER COLUMN created_at TYPE timestamp; ALTER TABLE messages ALTER COLUMN created_at"
             " TYPE timestamp(3)",
-            "Without a time zone (type timestamp) are tenants.created_at, messages.created_at: the models return naive",
+            "Without a time zone (type timestamp) are tenants.created_at, messages.created_at: models and usage take",
         ),
         ("006", "CREATE RULE quiet AS ON UPDATE TO conversations WHERE false DO INSTEAD NOTHING", "Rules rewrite"),
         ("006", "GRANT CREATE ON SCHEMA public TO PUBLIC", "Everybody may create objects in schema public"),

@@ -272,7 +272,7 @@ SELECT 'users.is_active may be NULL, which counts as inactive'
 FROM news, pg_attribute
 WHERE attrelid = to_regclass('public.users') AND attname = 'is_active' AND NOT attisdropped AND NOT attnotnull
 UNION ALL
-SELECT format('Without a time zone (type timestamp) are %s: the models return naive datetimes, and now() is stored as'
+SELECT format('Without a time zone (type timestamp) are %s: models and usage take them for UTC, and now() is stored as'
     ' the local time of the session that writes',
     string_agg(format('%s.%s', name, attname), ', ' ORDER BY place, attname))
 FROM news, adopted JOIN pg_attribute ON attrelid = adopted.oid AND attname IN ('created_at', 'updated_at')

@@ -84,6 +84,8 @@ def create_schema() -> None:
         )
     """)
     op.execute("ALTER TABLE chatbot_private.replaced ENABLE ROW LEVEL SECURITY")
+    op.execute("REVOKE ALL ON TABLE chatbot_private.replaced FROM PUBLIC")
+    op.execute("REVOKE ALL ON SEQUENCE chatbot_private.replaced_id_seq FROM PUBLIC")
     op.execute("""
         DO $$
         DECLARE

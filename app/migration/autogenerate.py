@@ -18,7 +18,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Column, Computed, DateTime, ForeignKeyConstraint, Identity, Index
+from sqlalchemy import Column, Computed, ForeignKeyConstraint, Identity, Index
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import SchemaItem
 
@@ -142,12 +142,13 @@ def is_judged(item: SchemaItem, _name: str | None, _kind: str, reflected: bool, 
     return True
 
 
-def rendered(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+def rendered(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
     """A type of the models as a revision spells it: the one of a fresh install; False for all others."""
-    if kind == "type" and isinstance(item, Uncast):
-        return f"sa.{item.plain!r}"
-    if kind == "type" and isinstance(item, DateTime):
-        return f"sa.DateTime(timezone={item.timezone})"
+    if kind == "type":
+        assert context.dialect is not None  # noqa: S101 - it is online
+        its = item.dialect_impl(context.dialect)
+        if isinstance(its, Uncast):
+            return f"sa.{its.plain!r}"
     return False
 
 
