@@ -106,9 +106,11 @@ def keep_decisions() -> str:
             asked text;
             recorded text;
         BEGIN
+            -- By names, as a role without USAGE on the schema may look, too.
             asked := nullif(current_setting('chatbots.identity', true), '');
-            SELECT substring(prosrc FROM $re$^SELECT '(.*)'::name$$re$) INTO recorded FROM pg_proc
-            WHERE oid = to_regprocedure('chatbot_private.identity_column()');
+            SELECT substring(prosrc FROM $re$^SELECT '(.*)'::name$$re$) INTO recorded
+            FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+            WHERE nspname = 'chatbot_private' AND proname = 'identity_column';
             IF replace(recorded, $q$''$q$, $q$'$q$) <> asked THEN
                 RAISE EXCEPTION 'This database has recorded identity=%: leave -x identity away. To choose another'
                     ' column, `alembic downgrade base` first. Nothing was changed.', recorded
@@ -116,9 +118,10 @@ def keep_decisions() -> str:
             END IF;
             asked := nullif(current_setting('chatbots.admin_role', true), '');
             SELECT replace(substring(prosrc FROM $re$^SELECT '(.*)'::text\[\]$$re$), $q$''$q$, $q$'$q$) INTO recorded
-            FROM pg_proc
-            WHERE oid = to_regprocedure('chatbot_private.admin_roles()')
-                AND to_regproc('chatbot_private.is_admin') IS NOT NULL;
+            FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+            WHERE nspname = 'chatbot_private' AND proname = 'admin_roles'
+                AND EXISTS (SELECT FROM pg_proc AS decided WHERE decided.pronamespace = pg_proc.pronamespace
+                    AND decided.proname = 'is_admin');
             IF recorded::text[] <> string_to_array(asked, ',') THEN
                 RAISE EXCEPTION 'This database has recorded admin_role=%: leave -x admin_role away. To choose others,'
                     ' `alembic downgrade 007` first. Nothing was changed.', array_to_string(recorded::text[], ',')
