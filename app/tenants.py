@@ -1,4 +1,4 @@
-"""Finding a tenant as a person names it."""
+"""Find a tenant by the id or name that an operator gives."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from app.sight import require_every_row
 
 
 def named(model: type[Tenant] | type[Chatbot], id_or_name: str) -> ColumnElement[bool]:
-    """The condition that a row has this id or this name, which may look like an id."""
+    """Return the condition that a row has this id or this name. A name may look like an id."""
     try:
         return or_(model.id == UUID(id_or_name), model.name == id_or_name)
     except ValueError:
@@ -19,10 +19,10 @@ def named(model: type[Tenant] | type[Chatbot], id_or_name: str) -> ColumnElement
 
 
 def find_tenant(session: Session, id_or_name: str) -> Tenant:
-    """The tenant with this id, or with this name.
+    """Return the tenant with this id or name.
 
     Raises:
-        SetupError: there is none, several have the name, or the session's role does not see everybody's rows.
+        SetupError: No tenant has it, or several have the name. Row security filters the session's role.
     """
     require_every_row(session.connection(), ["chatbots", "tenants", "users"])
     found = session.scalars(select(Tenant).where(named(Tenant, id_or_name)).limit(2)).all()

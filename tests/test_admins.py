@@ -257,24 +257,24 @@ def test_grants_and_revokes_the_platforms_own_roles(empty: URL, role: str, reaso
 
 
 @pytest.fixture
-def guide(guide_connection: Connection) -> Iterator[Session]:
+def guide_session(guide: Connection) -> Iterator[Session]:
     """A session on the guide's own platform, where a member is a moderator."""
-    engine = create_engine(url_of(guide_connection))
+    engine = create_engine(url_of(guide))
     with Session(engine) as session:
         session.execute(text("UPDATE users SET role = 'moderator' WHERE id = :id"), {"id": ACME_MEMBER})
         yield session
     engine.dispose()
 
 
-def test_no_other_role_is_lost_unless_a_role_is_named(guide: Session) -> None:
+def test_no_other_role_is_lost_unless_a_role_is_named(guide_session: Session) -> None:
     with pytest.raises(SetupError, match=r"^Another role would be lost: member@acme.example \(moderator\)\. ") as lost:
-        grant(guide, "Acme", [COLLEAGUE, MEMBER])
+        grant(guide_session, "Acme", [COLLEAGUE, MEMBER])
     assert "To replace it, add --role admin. Nobody's role was changed." in str(lost.value)
     with pytest.raises(SetupError, match="The role 'moderator' makes no admin: give admin"):
-        grant(guide, "Acme", [COLLEAGUE], "moderator")
-    assert (stored(guide, ACME_COLLEAGUE), stored(guide, ACME_MEMBER)) == ("user", "moderator")
-    assert [person.email for person in grant(guide, "Acme", [MEMBER, ADMIN], "admin").changed] == [MEMBER]
-    assert stored(guide, ACME_MEMBER) == "admin"
+        grant(guide_session, "Acme", [COLLEAGUE], "moderator")
+    assert (stored(guide_session, ACME_COLLEAGUE), stored(guide_session, ACME_MEMBER)) == ("user", "moderator")
+    assert [person.email for person in grant(guide_session, "Acme", [MEMBER, ADMIN], "admin").changed] == [MEMBER]
+    assert stored(guide_session, ACME_MEMBER) == "admin"
 
 
 @pytest.mark.parametrize(
@@ -285,35 +285,35 @@ def test_no_other_role_is_lost_unless_a_role_is_named(guide: Session) -> None:
         ("SET DEFAULT lower('ADMIN')", "is 'admin', which makes an admin"),
     ],
 )
-def test_without_a_default_to_write_revoking_needs_a_role(guide: Session, default: str, why: str) -> None:
-    guide.execute(text(f"ALTER TABLE users ALTER role {default}"))
-    assert revoke(guide, "Acme", [MEMBER]).unchanged  # nothing is to be written
+def test_without_a_default_to_write_revoking_needs_a_role(guide_session: Session, default: str, why: str) -> None:
+    guide_session.execute(text(f"ALTER TABLE users ALTER role {default}"))
+    assert revoke(guide_session, "Acme", [MEMBER]).unchanged  # nothing is to be written
     with pytest.raises(SetupError, match=f"The default of users.role {why}: add --role with the role to write"):
-        revoke(guide, "Acme", [ADMIN], leave_none=True)
-    assert stored(guide, ACME_ADMIN) == "admin"
-    assert revoke(guide, "Acme", [ADMIN], "user", leave_none=True).changed
-    assert stored(guide, ACME_ADMIN) == "user"
+        revoke(guide_session, "Acme", [ADMIN], leave_none=True)
+    assert stored(guide_session, ACME_ADMIN) == "admin"
+    assert revoke(guide_session, "Acme", [ADMIN], "user", leave_none=True).changed
+    assert stored(guide_session, ACME_ADMIN) == "user"
 
 
-def test_people_without_an_address_are_named_by_id_or_sub(guide: Session) -> None:
-    guide.execute(text("ALTER TABLE users ALTER email DROP NOT NULL"))
-    guide.execute(text("UPDATE users SET email = NULL WHERE tenant_id = :acme"), {"acme": ACME})
-    done = grant(guide, "Acme", [str(ACME_COLLEAGUE), str(sub_of(ACME_INACTIVE))])
+def test_people_without_an_address_are_named_by_id_or_sub(guide_session: Session) -> None:
+    guide_session.execute(text("ALTER TABLE users ALTER email DROP NOT NULL"))
+    guide_session.execute(text("UPDATE users SET email = NULL WHERE tenant_id = :acme"), {"acme": ACME})
+    done = grant(guide_session, "Acme", [str(ACME_COLLEAGUE), str(sub_of(ACME_INACTIVE))])
     assert [person.id for person in done.changed] == [ACME_COLLEAGUE, ACME_INACTIVE]
-    assert [person.id for person in revoke(guide, "Acme", [str(sub_of(ACME_ADMIN))]).changed] == [ACME_ADMIN]
+    assert [person.id for person in revoke(guide_session, "Acme", [str(sub_of(ACME_ADMIN))]).changed] == [ACME_ADMIN]
     with pytest.raises(SetupError, match=f"nobody with the address {GLOBEX_MEMBER}: give addresses .* or ids"):
-        grant(guide, "Acme", [str(GLOBEX_MEMBER)])
-    (found,) = admins(guide, "Acme")
+        grant(guide_session, "Acme", [str(GLOBEX_MEMBER)])
+    (found,) = admins(guide_session, "Acme")
     assert [(person.id, person.email) for person in found.admins] == [
         *((ACME_COLLEAGUE, None), (ACME_INACTIVE, None), (ACME_INACTIVE_ADMIN, None)),
     ]
 
 
-def test_an_admin_whose_is_active_is_null_is_no_active_admin(guide: Session) -> None:
-    guide.execute(text("UPDATE users SET is_active = NULL WHERE id = :id"), {"id": ACME_INACTIVE_ADMIN})
+def test_an_admin_whose_is_active_is_null_is_no_active_admin(guide_session: Session) -> None:
+    guide_session.execute(text("UPDATE users SET is_active = NULL WHERE id = :id"), {"id": ACME_INACTIVE_ADMIN})
     with pytest.raises(SetupError, match="would be left without an active admin"):
-        revoke(guide, "Acme", [ADMIN])
-    (found,) = admins(guide, "Acme")
+        revoke(guide_session, "Acme", [ADMIN])
+    (found,) = admins(guide_session, "Acme")
     assert [(person.id, person.is_active) for person in found.admins] == [
         *((ACME_ADMIN, True), (ACME_INACTIVE_ADMIN, False)),
     ]
@@ -356,8 +356,8 @@ def test_the_verbs_tell_roles_and_subs(empty: URL) -> None:
     ]
 
 
-def test_a_single_admin_role_is_not_told(guide_connection: Connection) -> None:
-    listed = run("app", "admins", "list", "--tenant", "Globex", url=url_of(guide_connection))
+def test_a_single_admin_role_is_not_told(guide: Connection) -> None:
+    listed = run("app", "admins", "list", "--tenant", "Globex", url=url_of(guide))
     assert listed.stdout.splitlines() == [
         f"Globex ({GLOBEX}), chatbots: 2",
         f"  {GLOBEX_ADMIN}  sub {sub_of(GLOBEX_ADMIN)}  admin@globex.example",

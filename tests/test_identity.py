@@ -260,13 +260,13 @@ CLAIMS = "nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'su
 
 
 @pytest.mark.parametrize("reads", [f"coalesce({OLDER}, {CLAIMS})", OLDER, CLAIMS], ids=["either", "older", "claims"])
-def test_every_auth_uid_of_supabases_agrees_with_our_helpers(guide_connection: Connection[Any], reads: str) -> None:
+def test_every_auth_uid_of_supabases_agrees_with_our_helpers(guide: Connection[Any], reads: str) -> None:
     """On the guide's own platform, whose policies ask auth.uid() of auth_id, and ours the helpers."""
-    guide_connection.execute(f"""
+    guide.execute(f"""
         CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT ({reads})::uuid $$
     """)
-    guide_connection.commit()
-    engine = create_engine(url_of(guide_connection).set(username="application"))
+    guide.commit()
+    engine = create_engine(url_of(guide).set(username="application"))
     seen = text("SELECT auth.uid(), (SELECT array_agg(id) FROM users), (SELECT count(*) FROM chatbots)")
     with Session(engine) as session:
         for sub, user_id, chatbots in (

@@ -125,14 +125,14 @@ ADDED = """
 
 
 @pytest.fixture
-def seed_by_file(guide_connection: Connection, tmp_path: Path) -> Callable[[], str]:
+def seed_by_file(guide: Connection, tmp_path: Path) -> Callable[[], str]:
     """Run seed_chatbots_data.sql on the guide's own platform; what it said."""
     assert run("app", "sql", str(tmp_path)).returncode == 0
     said: list[str] = []
-    guide_connection.add_notice_handler(lambda diagnostic: said.append(diagnostic.message_primary or ""))
+    guide.add_notice_handler(lambda diagnostic: said.append(diagnostic.message_primary or ""))
 
     def seed_by_file() -> str:
-        guide_connection.execute((tmp_path / "seed_chatbots_data.sql").read_bytes())
+        guide.execute((tmp_path / "seed_chatbots_data.sql").read_bytes())
         return "\n".join(said)
 
     return seed_by_file
@@ -154,17 +154,17 @@ def seed_by_file(guide_connection: Connection, tmp_path: Path) -> Callable[[], s
     ],
 )
 def test_seeds_the_guides_own_platform_by_verb_and_file(
-    guide_connection: Connection, seed_by_file: Callable[[], str], change: str, no_people: str
+    guide: Connection, seed_by_file: Callable[[], str], change: str, no_people: str
 ) -> None:
-    guide_connection.execute(change.encode())
-    guide_connection.commit()
+    guide.execute(change.encode())
+    guide.commit()
     said = seed_by_file()
-    by_file = guide_connection.execute(ADDED).fetchone()
+    by_file = guide.execute(ADDED).fetchone()
     assert ("No people were added to the demo tenant, because " in said) == bool(no_people)
     assert no_people in said
-    guide_connection.rollback()
+    guide.rollback()
 
-    engine = create_engine(url_of(guide_connection))
+    engine = create_engine(url_of(guide))
     with Session(engine) as session:
         result = seed(session)
         assert (result.tenant.name, result.added_chatbots, result.no_people) == ("Demo", 6, no_people)
@@ -173,7 +173,7 @@ def test_seeds_the_guides_own_platform_by_verb_and_file(
         again = seed(session)
         assert (again.added_chatbots, again.added_people, again.no_people) == (0, 0, no_people)
     engine.dispose()
-    by_verb = guide_connection.execute(ADDED).fetchone()
+    by_verb = guide.execute(ADDED).fetchone()
     assert by_verb == by_file
     assert by_verb is not None
     (tenant,), people, chatbots = by_verb
@@ -182,8 +182,8 @@ def test_seeds_the_guides_own_platform_by_verb_and_file(
     )
 
 
-def test_says_why_it_makes_up_no_people(guide_connection: Connection) -> None:
-    url = url_of(guide_connection)
+def test_says_why_it_makes_up_no_people(guide: Connection) -> None:
+    url = url_of(guide)
     told = run("app", "seed", url=url)
     assert told.stdout.splitlines() == [
         f"Tenant Demo ({DEMO_TENANT}): 6 chatbots added.",
@@ -192,15 +192,15 @@ def test_says_why_it_makes_up_no_people(guide_connection: Connection) -> None:
     ]
 
 
-def test_demo_people_act_by_their_subs(guide_connection: Connection) -> None:
-    guide_connection.execute(NO_KEY)
-    guide_connection.commit()
-    url = url_of(guide_connection)
+def test_demo_people_act_by_their_subs(guide: Connection) -> None:
+    guide.execute(NO_KEY)
+    guide.commit()
+    url = url_of(guide)
     told = run("app", "seed", url=url)
     assert told.returncode == 0, told.stderr
     people = {
         email: (role, sub)
-        for email, role, sub in guide_connection.execute(
+        for email, role, sub in guide.execute(
             "SELECT email, role, auth_id FROM users WHERE tenant_id = %s ORDER BY role, email", (DEMO_TENANT,)
         )
     }
@@ -268,41 +268,41 @@ TEAM = "ALTER TABLE chatbots ADD team text NOT NULL DEFAULT 'x'; ALTER TABLE cha
     ],
 )
 def test_refuses_what_only_the_platform_knows(
-    guide_connection: Connection, seed_by_file: Callable[[], str], change: str, sentence: str
+    guide: Connection, seed_by_file: Callable[[], str], change: str, sentence: str
 ) -> None:
-    guide_connection.execute(change.encode())
-    guide_connection.commit()
-    before = rows(guide_connection)
-    guide_connection.commit()
-    refused = run("app", "seed", url=url_of(guide_connection))
+    guide.execute(change.encode())
+    guide.commit()
+    before = rows(guide)
+    guide.commit()
+    refused = run("app", "seed", url=url_of(guide))
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith(f"Error: {sentence}")
-    assert rows(guide_connection) == before
+    assert rows(guide) == before
     with pytest.raises(psycopg.Error) as by_file:
         seed_by_file()
     assert str(by_file.value.diag.message_primary).startswith(sentence)
-    guide_connection.rollback()
-    tenant = run("app", "seed", "--tenant", "Globex", url=url_of(guide_connection))
+    guide.rollback()
+    tenant = run("app", "seed", "--tenant", "Globex", url=url_of(guide))
     if change == TEAM:
         assert tenant.stderr.splitlines()[-1].startswith(f"Error: {sentence}")
     else:
         assert "6 chatbots added." in tenant.stdout
 
 
-def test_a_demo_tenant_that_was_inserted_by_hand_is_seeded(guide_connection: Connection) -> None:
-    guide_connection.execute(PLAN)
+def test_a_demo_tenant_that_was_inserted_by_hand_is_seeded(guide: Connection) -> None:
+    guide.execute(PLAN)
     by_hand = "INSERT INTO tenants (id, name, slug, plan_id) VALUES (%s, 'By hand', 'by-hand', 2)"
-    guide_connection.execute(by_hand, (DEMO_TENANT,))
-    guide_connection.commit()
-    told = run("app", "seed", url=url_of(guide_connection))
+    guide.execute(by_hand, (DEMO_TENANT,))
+    guide.commit()
+    told = run("app", "seed", url=url_of(guide))
     assert told.stdout.startswith(f"Tenant By hand ({DEMO_TENANT}): 6 chatbots added."), told.stderr
 
 
 @pytest.mark.parametrize("tenant", [None, "Acme"])
-def test_a_rule_of_the_platforms_that_refuses_them_is_told(guide_connection: Connection, tenant: str | None) -> None:
-    guide_connection.execute("ALTER TABLE chatbots ADD CONSTRAINT one_model CHECK (model = 'a-model')")
-    guide_connection.commit()
-    refused = run("app", "seed", *(["--tenant", tenant] if tenant else []), url=url_of(guide_connection))
+def test_a_rule_of_the_platforms_that_refuses_them_is_told(guide: Connection, tenant: str | None) -> None:
+    guide.execute("ALTER TABLE chatbots ADD CONSTRAINT one_model CHECK (model = 'a-model')")
+    guide.commit()
+    refused = run("app", "seed", *(["--tenant", tenant] if tenant else []), url=url_of(guide))
     assert refused.returncode == 1
     message = 'new row for relation "chatbots" violates check constraint "one_model"'
     way_out = "" if tenant else ", or name a tenant of yours with --tenant"
@@ -311,13 +311,13 @@ def test_a_rule_of_the_platforms_that_refuses_them_is_told(guide_connection: Con
     )
 
 
-def test_people_without_address_role_or_sub_are_told(guide_connection: Connection) -> None:
-    guide_connection.execute("ALTER TABLE users ALTER email DROP NOT NULL")
+def test_people_without_address_role_or_sub_are_told(guide: Connection) -> None:
+    guide.execute("ALTER TABLE users ALTER email DROP NOT NULL")
     change = "UPDATE users SET email = NULL, role = NULL, auth_id = NULL WHERE id = %s"
-    guide_connection.execute(change, (ACME_MEMBER,))
-    guide_connection.execute("UPDATE users SET email = NULL WHERE id = %s", (ACME_INACTIVE,))
-    guide_connection.commit()
-    told = run("app", "seed", "--tenant", "Acme", url=url_of(guide_connection))
+    guide.execute(change, (ACME_MEMBER,))
+    guide.execute("UPDATE users SET email = NULL WHERE id = %s", (ACME_INACTIVE,))
+    guide.commit()
+    told = run("app", "seed", "--tenant", "Acme", url=url_of(guide))
     assert told.returncode == 0, told.stderr
     assert f"  user   {sub_of(ACME_INACTIVE)}  id {ACME_INACTIVE}  -" in told.stdout.splitlines()
     assert told.stdout.splitlines()[-1] == f"  -      {'-':36}  id {ACME_MEMBER}  -"
