@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from psycopg import Connection
 from sqlalchemy import URL
 
+from app.catalog import markers
 from app.catalog.document import DOCUMENT, parse, render
 from app.catalog.facts import Facts, Key, read
-from tests.tools import PROJECT, copy_of_project, run_anew, sqlalchemy_connection, url_of
+from tests.tools import PROJECT, connect, copy_of_project, run_anew, sqlalchemy_connection, url_of
 
 
 def document_of(url: URL) -> str:
@@ -40,7 +42,9 @@ def test_it_is_read_back_as_it_was_written() -> None:
     assert {key.kind for key in facts} >= {"table", "column", "constraint", "index", "policy", "rights of", "trigger"}
     assert facts[Key("users", "column", "role")]["Default"] == "'user'::character varying"
     assert facts[Key("chatbots", "constraint", "chatbots_name_check")]["Definition"].count("\\S") == 1
-    assert facts[Key("chatbot_private.user_id()", "function")]["Body"].startswith("BEGIN\n    RETURN (\n        SELECT ")
+    assert facts[Key("chatbot_private.user_id()", "function")]["Body"].startswith(
+        "BEGIN\n    RETURN (\n        SELECT "
+    )
 
 
 def test_what_would_end_a_cell_is_read_back() -> None:
@@ -52,6 +56,38 @@ def test_what_would_end_a_cell_is_read_back() -> None:
         Key("", "schema", "public"): {"CREATE": "no client"},
     }
     assert parse(render(facts)) == facts
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], ["admin"], ["owner", "admin"], ["it's", 'the "boss"', "a,b", "{}", "back\\slash", " ", "NULL", "ünï"]],
+)
+def test_markers_are_read_as_the_revisions_write_them(head: URL, values: list[str]) -> None:
+    with connect(head) as connection:
+        written = connection.execute("SELECT format('SELECT %%L::text[]', %s::text[])", (values,)).fetchone()
+        names = [
+            connection.execute("SELECT format('SELECT %%L::name', %s::text)", (each,)).fetchone() for each in values
+        ]
+    assert written is not None
+    assert markers.values_in(written[0]) == tuple(values)
+    assert [markers.name_in(each[0]) for each in names if each] == values
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "SELECT NULL::text[]",
+        "SELECT '{admin}'::text[] -- and more",
+        "SELECT '{admin}'::text[] || '{user}'::text[]",
+        "SELECT '{admin,NULL}'::text[]",
+        "SELECT '{{admin}}'::text[]",
+        "SELECT '{admin'::text[]",
+        "SELECT ALL '{admin}'::text[]",
+        "SELECT '{}' || '}'::text[]",
+    ],
+)
+def test_what_no_revision_writes_is_no_marker(body: str) -> None:
+    assert markers.values_in(body) is None
 
 
 def test_the_verb_writes_it(head: URL, tmp_path: Path) -> None:

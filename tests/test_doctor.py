@@ -298,5 +298,7 @@ def test_what_cannot_be_judged_is_no_success(platform: Connection) -> None:
     assert "It is what was installed." in said.stdout
     assert f"unknown, as role {LOGIN} does not see every row of chatbot_tags, chatbot_versions, chatbots" in said.stdout
     assert "Nothing to mend." not in said.stdout
-    assert said.stderr.splitlines()[-1].startswith("Error: Not everything could be judged: users whose tenant")
+    error = said.stderr.splitlines()[-1]
+    assert error.startswith("Error: Not everything could be judged: what preflight warned of")
+    assert "; users whose tenant is not there (role doctor_login does not see every row" in error
     change(platform, f"DROP OWNED BY {LOGIN}")

@@ -12,7 +12,6 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 
-from app.asking import UnansweredError
 from app.catalog.comparison import compare
 from app.database import create_engine, errors_as_sentences
 from app.doctor.health import Indexes, Rows, indexes, leaderless_tenants, orphans
@@ -151,7 +150,7 @@ def seen(
             Examination(revision, role(connection), None, None, None, None, [], None, None, None, its_indexes)
         )
     person = find(connection, who) if who is not None else None
-    its_warnings, unknown = still_warned(connection, script)
+    its_warnings, unknown = warnings(connection, script)
     return judged(
         Examination(
             revision,
@@ -168,14 +167,6 @@ def seen(
             unknown=unknown,
         )
     )
-
-
-def still_warned(connection: Connection, script: ScriptDirectory) -> tuple[list[str] | None, list[str]]:
-    """What preflight warned of and still holds, and why that is unknown if it is."""
-    try:
-        return warnings(connection, script), []
-    except UnansweredError as reason:
-        return None, [f"what preflight warned of ({reason})"]
 
 
 def where(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Revision:
