@@ -1,9 +1,7 @@
 """`python -m app doctor`: whether the column that holds the token's sub names one person, and what is still open."""
 
-
 import pytest
 from psycopg import Connection
-from pytest_postgresql import factories
 from sqlalchemy import URL
 
 from app.doctor.report import told
@@ -11,7 +9,6 @@ from tests.examining import change, examined
 from tests.people import ACME_COLLEAGUE, ACME_MEMBER, missing_roles
 from tests.tools import url_of
 
-guide = factories.postgresql("guide_template")  # a superuser's connection to a database of its own
 LOGIN = "doctor_login"  # without a right
 DROP_UNIQUE = "ALTER TABLE users DROP CONSTRAINT users_auth_id_key"
 TWO_ROWS = f"""

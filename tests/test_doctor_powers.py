@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 from psycopg import Connection, sql
-from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, text
 
@@ -39,8 +38,6 @@ from tests.people import (
 )
 from tests.platforms import PLAIN, ROLES
 from tests.tools import attempt, catalog, connect, rows, url_of
-
-guide = factories.postgresql("guide_template")  # a superuser's connection to a database of its own
 
 # Somebody's tenant, a conversation of theirs, and a message to rate.
 PEOPLE = {

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from psycopg import Connection
-from pytest_postgresql import factories
 from sqlalchemy import URL
 
 from app.doctor import warnings
@@ -16,7 +15,6 @@ from tests.people import missing_roles
 from tests.platforms import settle_guide
 from tests.tools import alembic, connect, database_url, run, url_of
 
-guide = factories.postgresql("guide_template")  # a superuser's connection to a database of its own
 LOGIN = "doctor_login"  # without a right
 BACKEND = "doctor_backend"  # a login role of the application
 TABLES = "conversations, feedback, messages, tenants, users"
