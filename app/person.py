@@ -12,14 +12,13 @@ from app.errors import SetupError
 from app.identity import Identity, identity_of
 from app.sight import require_every_row
 
-# The body of chatbot_private.identity_column(), which only the owner may call, and every role may read.
+# Only the owner may call chatbot_private.identity_column(), but every role may read its body.
 IDENTITY_COLUMN = text("""
-    SELECT attname FROM pg_attribute
-    WHERE attrelid = to_regclass('public.users') AND attnum > 0 AND NOT attisdropped AND EXISTS (
-        SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-        WHERE nspname = 'chatbot_private' AND proname = 'identity_column'
-            AND prosrc = format('SELECT %L::name', attname)
-    )
+    SELECT attname
+    FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+    LEFT JOIN pg_attribute ON attrelid = to_regclass('public.users') AND attnum > 0 AND NOT attisdropped
+        AND prosrc = format('SELECT %L::name', attname)
+    WHERE nspname = 'chatbot_private' AND proname = 'identity_column'
 """)
 
 # The columns that every platform's users have, in types that every platform's values can be compared with.
@@ -77,12 +76,14 @@ def identity_column(connection: Connection) -> str:
     """Return the column of users that holds the `sub` of a person's token.
 
     Raises:
-        SetupError: The database does not record one.
+        SetupError: The database does not record one, or the column is gone.
     """
-    found = connection.scalar(IDENTITY_COLUMN)
+    found = connection.execute(IDENTITY_COLUMN).one_or_none()
     if found is None:
-        raise SetupError("The database does not record which column of users is the sub: run `alembic upgrade head`.")
-    return str(found)
+        raise SetupError("This database is not at the newest revision: run `alembic upgrade head` first.")
+    if found.attname is None:
+        raise SetupError("The column of users that held the sub of tokens is gone: run `python -m app doctor`.")
+    return str(found.attname)
 
 
 def users_with(identity: str) -> TableClause:

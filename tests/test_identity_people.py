@@ -130,7 +130,10 @@ def test_a_reader_of_every_row_needs_no_right_on_our_schema(guide: Connection[An
     guide.commit()
 
 
-def test_where_no_column_is_recorded_it_says_what_to_run(connection: sqlalchemy.Connection) -> None:
+def test_where_there_is_no_such_column_it_says_what_to_run(connection: sqlalchemy.Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE users RENAME auth_id TO other")
-    with pytest.raises(SetupError, match="run `alembic upgrade head`"):
+    with pytest.raises(SetupError, match=r"The column of users .* is gone: run `python -m app doctor`"):
+        find(connection, str(NOBODY))
+    connection.exec_driver_sql("ALTER FUNCTION chatbot_private.identity_column() RENAME TO other")
+    with pytest.raises(SetupError, match=r"not at the newest revision: run `alembic upgrade head` first"):
         find(connection, str(NOBODY))
