@@ -98,7 +98,23 @@ REFUSED = {
     "forced": (
         "ALTER TABLE chatbots FORCE ROW LEVEL SECURITY",
         "chatbots has FORCE ROW LEVEL SECURITY",
-        "ALTER TABLE public.chatbots NO FORCE ROW LEVEL SECURITY",
+        "see that no application connects as its owner, then: ALTER TABLE public.chatbots NO FORCE ROW LEVEL SECURITY",
+    ),
+    "column-that-only-they-can-fill": (
+        "ALTER TABLE chatbots RENAME COLUMN tenant_id TO organisation_id",
+        "chatbots is there without column tenant_id, so it cannot be taken over",
+        "move yours elsewhere together with the application",
+    ),
+    "audit-log-that-a-function-writes": (
+        "CREATE TABLE audit_log (id uuid); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO audit_log VALUES (NEW.id); RETURN NEW; END'",
+        "audit_log exists already",
+        "give it another name, together with these functions, which name it: public.note()",
+    ),
+    "audit-log-that-nothing-names": (
+        "CREATE TABLE audit_log (id uuid)",
+        "audit_log exists already",
+        "ALTER TABLE public.audit_log RENAME TO audit_log_before",
     ),
     "trigger-that-names-comment": (
         "ALTER TABLE feedback RENAME COLUMN notes TO comment;"

@@ -32,7 +32,7 @@ WITH theirs AS (
         ('i', 'idx_chatbots_tenant_published'), ('i', 'idx_chatbots_created_at'), ('i', 'idx_chatbots_name')
 )
 SELECT format('chatbots is there and is %s, so it cannot be taken over', kind),
-    'ALTER TABLE public.chatbots RENAME TO chatbots_before'
+    'this package makes a table chatbots of another kind: move yours elsewhere together with the application'
 FROM (
     SELECT CASE
         WHEN relkind = 'v' THEN 'a view'
@@ -50,14 +50,26 @@ FROM (
 WHERE kind IS NOT NULL
 UNION ALL
 SELECT format('chatbots is there without column %s, so it cannot be taken over', name),
-    coalesce(format('ALTER TABLE public.chatbots ADD COLUMN %I %s', name, declaration),
-        'ALTER TABLE public.chatbots RENAME TO chatbots_before')
+    CASE WHEN declaration IS NULL
+        THEN 'this package makes a table chatbots of another kind: move yours elsewhere together with the application'
+        ELSE format('ALTER TABLE public.chatbots ADD COLUMN %I %s', name, declaration) END
 FROM found WHERE attnum IS NULL AND (SELECT relkind = 'r' FROM theirs)
 UNION ALL
 SELECT format('chatbots.%s is of type %s', name, its_type),
-    format('ALTER TABLE public.chatbots ALTER COLUMN %I TYPE %s USING %1$I::%2$s', name,
-        (types::text[])[1]::regtype)
-FROM found WHERE typname <> ALL (types::text[])
+    CASE
+        WHEN depends IS NOT NULL THEN format('give it type %s, together with %s, which use it', wanted, depends)
+        WHEN typname = 'timestamp' THEN format('ALTER TABLE public.chatbots ALTER COLUMN %I TYPE timestamptz USING %1$I'
+            ' AT TIME ZONE ''UTC''', name)
+        ELSE format('ALTER TABLE public.chatbots ALTER COLUMN %I TYPE %s USING %1$I::%2$s', name, wanted)
+    END
+FROM found CROSS JOIN LATERAL (
+    SELECT (types::text[])[1]::regtype, (
+        SELECT string_agg(DISTINCT pg_describe_object(classid, objid, 0), ', ') FROM pg_depend
+        WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass('public.chatbots') AND refobjsubid = attnum
+            AND classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass)
+    )
+) AS conversion (wanted, depends)
+WHERE typname <> ALL (types::text[])
 UNION ALL
 SELECT format('chatbots.%s is generated', name), format('ALTER TABLE public.chatbots ALTER COLUMN %I DROP EXPRESSION', name)
 FROM found WHERE attgenerated <> ''
@@ -73,8 +85,8 @@ SELECT format('chatbots belongs to %s, and you are %s', relowner::regrole, curre
     format('connect as %s, or: ALTER TABLE public.chatbots OWNER TO %I', relowner::regrole, current_user)
 FROM theirs WHERE relowner <> current_user::regrole
 UNION ALL
-SELECT 'chatbots has FORCE ROW LEVEL SECURITY, under which our triggers would change nothing',
-    'ALTER TABLE public.chatbots NO FORCE ROW LEVEL SECURITY'
+SELECT 'chatbots has FORCE ROW LEVEL SECURITY, under which the triggers of this package would find no rows',
+    'see that no application connects as its owner, then: ALTER TABLE public.chatbots NO FORCE ROW LEVEL SECURITY'
 FROM theirs WHERE relforcerowsecurity
 UNION ALL
 SELECT format('chatbots has a rule %s', rulename), format('DROP RULE %I ON public.chatbots', rulename)

@@ -152,7 +152,7 @@ OBSTACLES = rf"""
     WHERE attrelid = to_regclass('public.feedback') AND attname = 'notes' AND NOT attisdropped AND {HAS_COMMENT}
     UNION ALL
     SELECT format('Trigger %s of feedback is given the column name comment, and would fail each write', tgname),
-        format('DROP TRIGGER %I ON public.feedback; or have it do without the name', tgname)
+        'have it do without the name comment, such as by a function that reads either name'
     FROM pg_trigger
     WHERE tgrelid = to_regclass('public.feedback')
         AND 'comment' = ANY (string_to_array(encode(tgargs, 'escape'), '\000')) AND {HAS_COMMENT}
@@ -162,7 +162,7 @@ OBSTACLES = rf"""
         'have it read coalesce(to_jsonb(NEW) ->> ''notes'', to_jsonb(NEW) ->> ''comment''), which works before'
         ' the rename and after it'
     FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
-    WHERE tgrelid = to_regclass('public.feedback') AND NOT tgisinternal AND prosrc ~* '\m(new|old)\.comment\M'
+    WHERE tgrelid = to_regclass('public.feedback') AND NOT tgisinternal AND prosrc ~* '\m(new|old)\.("comment"|comment\M)'
         AND {HAS_COMMENT}
     GROUP BY tgfoid
     UNION ALL

@@ -96,14 +96,15 @@ def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
     applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
     chain = list(reversed(list(script.walk_revisions())))
     pending = [each for each in chain if each.revision not in applied]
+    obstacles = [
+        (row[0], row[1])
+        for each in pending
+        for question in obstacles_of(each)
+        for row in rows_of(connection, question.query, may_fail=question.of_rows)
+    ]
     return Preflight(
-        situation(connection, heads, version_table),
-        [
-            (row[0], row[1])
-            for each in pending
-            for question in obstacles_of(each)
-            for row in rows_of(connection, question.query, may_fail=question.of_rows)
-        ],
+        situation(connection, heads, version_table, fits=not obstacles),
+        obstacles,
         [step(each, connection) for each in pending],
         [
             f"{each.revision}: {lost}"
@@ -114,18 +115,22 @@ def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
     )
 
 
-def situation(connection: Connection, heads: tuple[str, ...], version_table: str) -> str:
-    """Say in a sentence what is there."""
+def situation(connection: Connection, heads: tuple[str, ...], version_table: str, *, fits: bool = True) -> str:
+    """Say in a sentence what is there, and what would come of it if it fits."""
     half_done = half_done_step(connection, version_table)
     if half_done is not None:
         return f"Interrupted half-way through a step: `{half_done}` finishes it."
     if heads:
         return f"At revision {', '.join(heads)}."
     here = connection.scalar(HERE, {"names": sorted(TABLES)})
+    missing = sorted(TABLES - set(here.split(", "))) if here else []
     if here is None:
-        return "Has none of the platform's tables: they would be made."
-    missing = ", ".join(sorted(TABLES - set(here.split(", "))))
-    return f"Has {here}, but no {missing}." if missing else f"Has {here}: they would be adopted."
+        said, then = "Has none of the platform's tables", "they would be made"
+    elif missing:
+        said, then = f"Has {here}, but no {', '.join(missing)}", ""
+    else:
+        said, then = f"Has {here}", "they would be adopted"
+    return f"{said}: {then}." if fits and then else f"{said}."
 
 
 def answers(connection: Connection, revision: Script, name: str) -> list[str]:
@@ -202,7 +207,14 @@ def told(found: Preflight) -> Iterator[str]:
             ("downgrade", [each.downgrade]),
         ):
             for line in lines:
-                yield textwrap.fill(line, 116, initial_indent=f"     {name + ':':11}", subsequent_indent=" " * 16)
+                yield textwrap.fill(
+                    line,
+                    116,
+                    initial_indent=f"     {name + ':':11}",
+                    subsequent_indent=" " * 16,
+                    break_on_hyphens=False,  # SQL in it is pasted
+                    break_long_words=False,
+                )
     if found.losses:
         yield "\nDowngrades would drop by now:"
         yield from (f"  {line}" for line in found.losses)

@@ -14,34 +14,6 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy import text
 
-# SQL for the remedy of a relation, given by relname and relkind, that bears a name of ours.
-RENAME_RELATION = """format('ALTER %s public.%I RENAME TO %I', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'i' THEN 'INDEX'
-        WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, relname, relname || '_before')"""
-# The same for a trigger, given by tgname and tgrelid, and for a type, given by typname.
-RENAME_TRIGGER = "format('ALTER TRIGGER %I ON %s RENAME TO %I', tgname, tgrelid::regclass, tgname || '_before')"
-RENAME_TYPE = "format('ALTER TYPE public.%I RENAME TO %I', typname, typname || '_before')"
-
-
-def sql(revision_file: str, name: str, **parts: str) -> str:
-    """The text of a file beside the revisions, in `sql/`, without the lines that are comments.
-
-    Args:
-        revision_file: `__file__` of the revision.
-        name: the file's, without .sql.
-        parts: what stands in the file's {placeholders}, beside the remedies above.
-    """
-    path = Path(revision_file).parents[1] / "sql" / f"{name}.sql"
-    text_of_file = re.sub(r"^ *--.*\n", "", path.read_text("utf-8"), flags=re.MULTILINE).strip()
-    remedies = {
-        "rename_relation": RENAME_RELATION,
-        "rename_trigger": RENAME_TRIGGER,
-        "rename_type": RENAME_TYPE,
-        "rename_column": RENAME_COLUMN,
-    }
-    for placeholder, value in {**remedies, **parts}.items():
-        text_of_file = text_of_file.replace(f"{{{placeholder}}}", value)
-    return text_of_file
-
 
 def execute(statement: str) -> None:
     """Run a statement as it is written: text() would take a colon before a word for a parameter."""
@@ -255,8 +227,59 @@ def functions_that_read(table: str, column: str) -> str:
     )"""
 
 
-# The remedy of a column, given by attrelid and attname: the statement, and which functions it would break.
-RENAME_COLUMN = f"""concat(
-        format('ALTER TABLE %s RENAME COLUMN %I TO %I', attrelid::regclass, attname, attname || '_before'),
-        '; change these functions in the same transaction, as they read it: '
-            || {functions_that_read("(SELECT relname FROM pg_class WHERE pg_class.oid = attrelid)", "attname")})"""
+def functions_that_name(name: str) -> str:
+    """SQL for the names of the platform's functions whose text has a word, separated by commas; NULL for none.
+
+    Args:
+        name: the word, as an expression of SQL.
+    """
+    return rf"""(
+        SELECT string_agg(DISTINCT reader.oid::regprocedure::text, ', ')
+        FROM pg_proc AS reader JOIN pg_namespace ON pg_namespace.oid = reader.pronamespace
+        WHERE nspname !~ '^(pg_|information_schema$|chatbot_(private|compat)$)' AND reader.prosqlbody IS NULL
+            AND reader.prosrc ~* ('\m' || {name} || '\M')
+    )"""
+
+
+def unless_named(readers: str, statement: str) -> str:
+    """SQL for a remedy: a statement, or a sentence where functions would not follow what it renames."""
+    return f"""coalesce('give it another name, together with these functions, which name it: ' || {readers},
+        {statement})"""
+
+
+# Remedies of what bears a name of ours: a relation, given by relname and relkind; a type, given by typname; a trigger,
+# given by tgname and tgrelid; a column, given by attrelid and attname.
+RENAME_RELATION = unless_named(
+    functions_that_name("relname"),
+    """format('ALTER %s public.%I RENAME TO %I', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'i' THEN 'INDEX'
+        WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, relname, relname || '_before')""",
+)
+RENAME_TYPE = unless_named(
+    functions_that_name("typname"), "format('ALTER TYPE public.%I RENAME TO %I', typname, typname || '_before')"
+)
+RENAME_TRIGGER = "format('ALTER TRIGGER %I ON %s RENAME TO %I', tgname, tgrelid::regclass, tgname || '_before')"
+RENAME_COLUMN = unless_named(
+    functions_that_read("(SELECT relname FROM pg_class WHERE pg_class.oid = attrelid)", "attname"),
+    "format('ALTER TABLE %s RENAME COLUMN %I TO %I', attrelid::regclass, attname, attname || '_before')",
+)
+
+
+def sql(revision_file: str, name: str, **parts: str) -> str:
+    """The text of a file beside the revisions, in `sql/`, without the lines that are comments.
+
+    Args:
+        revision_file: `__file__` of the revision.
+        name: the file's, without .sql.
+        parts: what stands in the file's {placeholders}, beside the remedies above.
+    """
+    path = Path(revision_file).parents[1] / "sql" / f"{name}.sql"
+    text_of_file = re.sub(r"^ *--.*\n", "", path.read_text("utf-8"), flags=re.MULTILINE).strip()
+    remedies = {
+        "rename_relation": RENAME_RELATION,
+        "rename_trigger": RENAME_TRIGGER,
+        "rename_type": RENAME_TYPE,
+        "rename_column": RENAME_COLUMN,
+    }
+    for placeholder, value in {**remedies, **parts}.items():
+        text_of_file = text_of_file.replace(f"{{{placeholder}}}", value)
+    return text_of_file
