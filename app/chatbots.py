@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import asking
-from app.identity import act_as, act_as_anonymous
+from app.identity import act_as_anonymous, assume
 from app.models import Chatbot, Tenant
 from app.person import find
 from app.sight import require_every_row
@@ -72,7 +72,7 @@ def chatbots(
             asking.require_becoming(session.connection(), asking.ANONYMOUS)
             act_as_anonymous(theirs)
         elif who is not None:
-            act_as(theirs, find(session.connection(), who).id)
+            assume(theirs, find(session.connection(), who).identity)
         seen = theirs.execute(query).mappings().all()
     homes = select(Tenant.id, Tenant.name).where(Tenant.id.in_({row["tenant_id"] for row in seen}))
     names = {row.id: row.name or "" for row in session.execute(homes)}

@@ -23,6 +23,7 @@ from tests.people import (
     GLOBEX_DRAFT,
     GLOBEX_PUBLISHED,
     PUBLISHED,
+    sub_of,
 )
 from tests.tools import connect, run, url_of
 
@@ -189,3 +190,11 @@ def test_what_is_wrong_is_a_sentence(people_database: URL) -> None:
     bound = run("app", "chatbots", url=people_database.set(username="application"))
     assert bound.returncode == 1
     assert "does not see every row of chatbots" in bound.stderr
+
+
+def test_lists_as_a_person_whose_sub_is_not_their_id(guide: Connection) -> None:
+    url = url_of(guide)
+    for named in ("member@acme.example", str(ACME_MEMBER), str(sub_of(ACME_MEMBER))):
+        listed = run("app", "chatbots", "--as", named, "--json", url=url)
+        assert listed.returncode == 0, listed.stderr
+        assert [each["id"] for each in json.loads(listed.stdout)] == [str(PUBLISHED)]

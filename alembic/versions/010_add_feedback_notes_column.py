@@ -162,8 +162,8 @@ OBSTACLES = rf"""
         'have it read coalesce(to_jsonb(NEW) ->> ''notes'', to_jsonb(NEW) ->> ''comment''), which works before'
         ' the rename and after it'
     FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
-    WHERE tgrelid = to_regclass('public.feedback') AND NOT tgisinternal AND prosrc ~* '\m(new|old)\.("comment"|comment\M)'
-        AND {HAS_COMMENT}
+    WHERE tgrelid = to_regclass('public.feedback') AND NOT tgisinternal
+        AND prosrc ~* '\m(new|old)\.("comment"|comment\M)' AND {HAS_COMMENT}
     GROUP BY tgfoid
     UNION ALL
     SELECT 'Schema chatbot_compat exists already', 'ALTER SCHEMA chatbot_compat RENAME TO chatbot_compat_before'

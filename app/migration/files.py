@@ -151,7 +151,8 @@ class Files:
         first = dict.fromkeys([BASE, *self.revisions[:-1]], f"{APPLY}.sql")
         place = require_a_place(self.version_table, self.revisions, [], first)
         title = (
-            "Add the six sample chatbots, in a demo tenant with an admin and two members, like `python -m app seed`."
+            "Add the six sample chatbots to a demo tenant, like `python -m app seed`; and an admin and two members,"
+            " unless another table has the platform's people first, such as Supabase's auth.users."
         )
         return file([title], [place, *seed.statements()], Decisions())
 

@@ -24,7 +24,7 @@ def chatbots(
     any_tag: Annotated[bool, typer.Option("--any", help="With one of the tags, not all.")] = False,
     who: Annotated[
         str | None,
-        typer.Option("--as", metavar="EMAIL", help="As this user sees them, or `anonymous`; also takes their id."),
+        typer.Option("--as", metavar="EMAIL", help="As this user sees them, or `anonymous`; takes an id or sub, too."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table.")] = False,
 ) -> None:
