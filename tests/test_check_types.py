@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 from sqlalchemy import URL
@@ -117,3 +118,52 @@ def test_types_and_names_of_the_platforms_own_are_no_finding(empty: URL, name: s
     found = examined(empty, "u4@x.example")
     assert (found.drift, found.unknown) == ([], [])
     assert not any("unknown" in note for each in found.tables for note in each.notes), found.tables
+    assert found.leaderless is not None
+    assert found.leaderless.count == 0
+
+
+DRAFT = UUID(int=7)
+WHO_SEES_A_DRAFT = {  # what the operator says, and whether an owner, an admin and a user are admins of chatbots
+    "owner": (True, False, False),
+    "owner,admin": (True, True, False),
+    "user": (False, False, True),
+}
+
+
+@pytest.mark.parametrize("kind", ["user_role", "extensions.citext", "text"])
+@pytest.mark.parametrize("admins", WHO_SEES_A_DRAFT)
+def test_doctor_knows_who_is_an_admin(empty: URL, kind: str, admins: str) -> None:
+    """Compared as the platform compares roles."""
+    changes = (
+        ("role text DEFAULT", f"role {kind} DEFAULT"),
+        (r"(CASE WHEN n <= 3 THEN 'admin' .*? END)", rf"(\1)::{kind}"),
+    )
+    after = "UPDATE users SET role = 'owner' WHERE email = 'u1@x.example'"
+    settled(empty, Variant(changes, f"{ENUM};{CITEXT}", after, options=("-x", f"admin_role={admins}")))
+    with connect(empty) as connection:
+        connection.execute(
+            "INSERT INTO chatbots (id, tenant_id, name, system_prompt, model)"
+            " SELECT %s, id, 'Draft', 'Be one.', 'a-model' FROM tenants ORDER BY id LIMIT 1",
+            (DRAFT,),
+        )
+        connection.execute("UPDATE users SET tenant_id = (SELECT tenant_id FROM chatbots)")
+        if kind == "extensions.citext":
+            connection.execute("UPDATE users SET role = upper(role::text)::extensions.citext")
+    for who, sees in zip(("u1@x.example", "u2@x.example", "u4@x.example"), WHO_SEES_A_DRAFT[admins], strict=True):
+        found = examined(empty, who, DRAFT).chatbot
+        assert found is not None
+        assert (found.seen, found.as_it_should_be) == (sees, True)
+        assert ("an admin of its tenant" if sees else "they are no admin") in found.why
+
+
+def test_doctor_finds_tenants_without_an_admin(empty: URL) -> None:
+    settled(empty, VARIANTS["enum"])
+    with connect(empty) as connection:
+        connection.execute(
+            "INSERT INTO chatbots (tenant_id, name, system_prompt, model) SELECT id, 'Bot', 'Be one.', 'a' FROM tenants"
+        )
+        connection.execute("UPDATE users SET role = 'owner' WHERE email IN ('u1@x.example', 'u2@x.example')")
+        connection.execute("UPDATE users SET role = 'user' WHERE email = 'u3@x.example'")
+    found = examined(empty).leaderless
+    assert found is not None
+    assert found.count == 1
