@@ -1,7 +1,7 @@
-"""What is ours on an adopted platform, and what of the platform's own ours rests on: nothing else is judged.
+"""Judge an adopted platform: what is ours there, and what of the platform's own ours rests on, and nothing else.
 
 The document states a fresh install. `as_adopted` turns it into what this platform must have, by what the revisions
-recorded of it (`markers`), and leaves out of what was found what is the platform's own.
+recorded of the platform (`markers`), and drops the platform's own from what was found.
 """
 
 import re
@@ -58,8 +58,8 @@ THEIRS_TO_DECIDE = {
     **{Key("", "role", role): {"LOGIN"} for role in CLIENTS},
 }
 
-# What PostgreSQL adds where a column is of a domain, of varchar, or of another type of number.
-CAST = re.compile(r"\(((?:old|new)\.\w+|\w+)\)::[\w.]+(?: varying| precision)?")
+# PostgreSQL writes a cast to one of these where a column is of a domain, of varchar, or of another type of number.
+CASTS = ("text", "character varying", "double precision", "numeric")
 WITH_CASTS = {"When", "Where", "Definition"}
 FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^)]*)\)")
 
@@ -67,9 +67,9 @@ FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^)]*)\)")
 def is_adopted(documented: Facts, found: Facts) -> bool:
     """Whether the platform's tables were there before us.
 
-    006 wrote down whether they were. Where that says so, or is lost, it is asked for what 006 gives only to tables that
-    it makes: where most of those policies and triggers stand, it made them. So changing one function does not hide all
-    that is changed of five tables, and a platform that takes one of our policies over remains one.
+    006 recorded whether they were. If it recorded yes, or the record is lost, this function looks for the policies and
+    triggers that 006 gives only to tables of its own making: most of them present means that 006 made the tables. So
+    one edited function cannot hide all other changes of five tables, and a platform may take over one of our policies.
     """
     if markers.body(found, markers.ADOPTED) == "SELECT false":
         return False
@@ -96,25 +96,22 @@ def as_adopted(documented: Facts, found: Facts) -> tuple[Facts, Facts]:
     judged = {
         key: dict(facts) for key, facts in found.items() if key in expected or not is_beside_ours(key, facts, recorded)
     }
-    for each in (expected, judged):
-        for key, needed in limits.items():
-            if key in each:
-                each[key] = {fact: value for fact, value in each[key].items() if fact in needed}
-        for key, facts in each.items():
-            for fact in THEIRS_TO_DECIDE.get(key, ()):
-                facts.pop(fact, None)
+    for facts in (expected, judged):
+        drop_what_is_theirs(facts, limits)
     if found.get(PEOPLE, {}).get("Owner") in CLIENTS:  # the guard lets the owner pass
         judged[PEOPLE]["Owner"] = found[PEOPLE]["Owner"]
-    follow_chatbots = OF_CHATBOTS if "chatbots" in recorded.taken_over else frozenset()
-    for key in expected.keys() & judged.keys():
-        if key in limits or (key.kind == "column" and key.place in follow_chatbots - {"chatbots"}):
-            allow_other_types(expected[key], judged[key])
-        for facts in (expected[key], judged[key]):
-            if key.place in TABLES | follow_chatbots:
-                leave_casts_out(facts)
-            if key.place in follow_chatbots and key.kind == "rights of":  # the order of its columns is its own
-                facts |= {privilege: ", ".join(sorted(scope.split(", "))) for privilege, scope in facts.items()}
+    allow_other_types(expected, judged, limits, recorded)
     return expected, judged
+
+
+def drop_what_is_theirs(facts: Facts, limits: dict[Key, set[str]]) -> None:
+    """Drop the facts that are the platform's to decide."""
+    for key, needed in limits.items():
+        if key in facts:
+            facts[key] = {fact: value for fact, value in facts[key].items() if fact in needed}
+    for key, theirs in THEIRS_TO_DECIDE.items():
+        for fact in theirs & facts.get(key, {}).keys():
+            del facts[key][fact]
 
 
 def name_as_found(expected: Facts, found: Facts, recorded: markers.Recorded) -> None:
@@ -149,16 +146,26 @@ def needed_facts(documented: Facts, recorded: markers.Recorded) -> dict[Key, set
     return needed
 
 
-def allow_other_types(expected: dict[str, str], judged: dict[str, str]) -> None:
-    """Take a type that the models read as well, or a domain over such a type, for the documented one."""
+def allow_other_types(expected: Facts, judged: Facts, limits: dict[Key, set[str]], recorded: markers.Recorded) -> None:
+    """Write what follows from the types and the order of the platform's columns as if they were the documented ones."""
+    theirs = OF_CHATBOTS if "chatbots" in recorded.taken_over else frozenset()
+    types = "|".join(map(re.escape, (*CASTS, recorded.role_type)))
+    cast = re.compile(rf"\(((?:(?:old|new)\.)?\w+)\)::(?:{types})(?![\w.])")
+    for key in expected.keys() & judged.keys():
+        if key in limits or (key.kind == "column" and key.place in theirs - {"chatbots"}):
+            accept_type(expected[key], judged[key])
+        for facts in (expected[key], judged[key]):
+            if key.place in TABLES | theirs:
+                facts |= {fact: cast.sub(r"\1", facts[fact]) for fact in WITH_CASTS & facts.keys()}
+            if key.place in theirs and key.kind == "rights of":
+                facts |= {privilege: ", ".join(sorted(scope.split(", "))) for privilege, scope in facts.items()}
+
+
+def accept_type(expected: dict[str, str], judged: dict[str, str]) -> None:
+    """Accept a type that the models read as well as the documented one, or a domain over such a type."""
     documented, found = (base_type(facts.get("Type", "")) for facts in (expected, judged))
-    if found == documented or found in READ_AS_WELL.get(documented, ()):
-        judged |= {"Type": expected["Type"]} if "Type" in expected else {}
-
-
-def leave_casts_out(facts: dict[str, str]) -> None:
-    """Write expressions as PostgreSQL would if each column had the documented type."""
-    facts |= {fact: CAST.sub(r"\1", facts[fact]) for fact in WITH_CASTS & facts.keys()}
+    if found and (found == documented or found in READ_AS_WELL.get(documented, ())):
+        judged["Type"] = expected["Type"]
 
 
 def is_ours(key: Key, facts: dict[str, str], taken_over: frozenset[str] = frozenset()) -> bool:

@@ -1,7 +1,7 @@
-"""What the revisions recorded of an adopted platform, and what the functions and guards that depend on it must be.
+"""Read what the revisions recorded of an adopted platform, and say what the functions that depend on it must be.
 
-Four functions of schema chatbot_private, the markers, each return one value. Clients and auditors may not call them;
-everybody may read their bodies in pg_proc.
+Each marker is a function of schema chatbot_private that returns one constant. Clients and auditors may not call it;
+everybody may read its body in pg_proc.
 """
 
 import re
@@ -43,18 +43,22 @@ class Recorded:
     Args:
         identity: the column of users that holds the token's sub.
         admin_roles: the values of users.role that make a chatbot admin.
+        role_type: the type of users.role; of a domain its base.
         taken_over: what the platform had before us of what later revisions make.
     """
 
     identity: str
     admin_roles: tuple[str, ...]
+    role_type: str
     taken_over: frozenset[str]
 
 
 def recorded(documented: Facts, found: Facts) -> Recorded:
-    """Return what the markers state; for one that no revision wrote, what depends on it."""
-    stated = values_in(body(found, ADMIN_ROLES)) or values_in(body(documented, ADMIN_ROLES)) or ()
-    return Recorded(identity_agreed(documented, found), stated, taken_over(found))
+    """Return what the markers state; of a marker that no revision wrote, what a fresh install has."""
+    admins = values_in(body(found, ADMIN_ROLES)) or values_in(body(documented, ADMIN_ROLES)) or ()
+    judges = [key.place for key in (*found, *documented) if key.place.startswith(f"{IS_ADMIN_ROLE}(")]
+    role_type = base_type(found.get(ROLE, {}).get("Type", "")) or judges[0].partition("(")[2].removesuffix(")")
+    return Recorded(identity_agreed(documented, found), admins, role_type, taken_over(found))
 
 
 def expected(documented: Facts, found: Facts, its: Recorded) -> Facts:
@@ -80,25 +84,22 @@ def expected(documented: Facts, found: Facts, its: Recorded) -> Facts:
 
 
 def is_admin_role(expected: Facts, found: Facts, its: Recorded) -> tuple[Key, Facts]:
-    """Return the documented key of the function that judges a role, and its key and facts for this type of role.
+    """Return the documented key of the function that judges a role, and the key and facts that it has here.
 
-    Its body has the admins' values in it: the marker and the function have to agree.
+    Its body states the type and the admins' values, so the function and the marker must agree.
     """
-    documented = next(key for key in expected if key.place.startswith(IS_ADMIN_ROLE))
-    type_ = base_type(found.get(ROLE, {}).get("Type", ""))
-    key = Key(f"{IS_ADMIN_ROLE}({type_})", "function")
-    written = re.sub(r"\s+", " ", body(found, key))
-    asked = ROLE_ASKED.fullmatch(written)
-    facts = expected[documented] | {"Arguments": f"role {type_}"}
-    if (
-        asked
-        and asked["type"] == {"character": "bpchar"}.get(type_, type_)
-        and asked["schema"] in {None, type_.rpartition(".")[0]}
+    documented = next(key for key in expected if key.place.startswith(f"{IS_ADMIN_ROLE}("))
+    key = Key(f"{IS_ADMIN_ROLE}({its.role_type})", "function")
+    facts = expected[documented] | {"Arguments": f"role {its.role_type}"}
+    judges = ROLE_ASKED.fullmatch(body(found, key))
+    if judges and (
+        judges["type"] == {"character": "bpchar"}.get(its.role_type, its.role_type)
+        and judges["schema"] in {None, its.role_type.rpartition(".")[0]}
     ):
-        if values_in(f"SELECT {asked['values']}::text[]") == its.admin_roles:
-            facts["Body"] = body(found, key)
-        else:
-            facts["Body"] = body(found, key).replace(asked["values"], quoted(array_of(its.admin_roles)))
+        values = judges["values"]
+        if values_in(f"SELECT {values}::text[]") != its.admin_roles:
+            values = quoted(array_of(its.admin_roles))
+        facts["Body"] = body(found, key).replace(judges["values"], values)
     return documented, {key: facts}
 
 
