@@ -8,11 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from psycopg import Connection
+from pytest_postgresql import factories
 from sqlalchemy import URL
 
 from app.embedded import Server
 from tests.conftest import Host
-from tests.tools import alembic, connect, copy_of_project, libpq_url, run, run_anew
+from tests.tools import alembic, connect, copy_of_project, libpq_url, run, run_anew, url_of
+
+by_hand_connection = factories.postgresql("by_hand_template")
 
 
 def test_is_clean_at_head(head: URL) -> None:
@@ -177,6 +181,55 @@ def test_says_once_what_stock_autogenerate_finds(
     assert told.out.count("\n") == 1, told.out  # none of ours beside it
 
 
+@pytest.fixture
+def by_hand(by_hand_connection: Connection) -> URL:
+    """The guide's platform, whose SQL was run by hand before it was adopted."""
+    return url_of(by_hand_connection)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        pytest.param("ALTER TABLE users DROP COLUMN full_name", "add_column.*full_name", id="column-of-006"),
+        pytest.param("ALTER TABLE feedback DROP COLUMN notes", "add_column.*notes", id="column-of-theirs"),
+        pytest.param("DROP INDEX idx_users_role", "add_index.*idx_users_role", id="index"),
+        pytest.param("DROP INDEX idx_chatbots_name", "add_index.*idx_chatbots_name", id="index-of-chatbots"),
+        pytest.param(
+            "ALTER TABLE chatbots DROP CONSTRAINT chatbots_name_check", "chatbots_name_check", id="check-of-chatbots"
+        ),
+        pytest.param(
+            "ALTER TABLE chatbots ALTER settings DROP NOT NULL", "modify_nullable.*settings", id="column-of-chatbots"
+        ),
+        pytest.param(
+            "ALTER TABLE conversations DROP CONSTRAINT conversations_tenant_id_chatbot_id_fkey",
+            "conversations_tenant_id_chatbot_id_fkey",
+            id="key",
+        ),
+        pytest.param("ALTER TABLE users ALTER tenant_id DROP NOT NULL", "modify_nullable.*tenant_id", id="relied-on"),
+    ],
+)
+def test_says_once_of_an_adopted_platform_what_stock_autogenerate_finds(
+    by_hand: URL, change: str, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect(by_hand) as connection:
+        connection.execute(change)
+    with pytest.raises(SystemExit):
+        alembic(by_hand, "check")
+    told = capsys.readouterr()
+    assert re.search(f"New upgrade operations detected.*{names}", told.out, re.DOTALL)
+    assert told.out.count("\n") == 1, told.out
+    assert told.err.count("Detected") == 1, told.err
+
+
+def test_a_new_revision_leaves_an_adopted_platforms_own_alone(by_hand: URL, tmp_path: Path) -> None:
+    project = copy_of_project(tmp_path)
+    revision = ("revision", "--autogenerate", "--rev-id", "016", "-m", "nothing")
+    made = run_anew("alembic", *revision, url=by_hand, cwd=project)
+    assert made.returncode == 0, made.stderr
+    assert "SAWarning" not in made.stderr
+    assert "op." not in (project / "alembic/versions/016_nothing.py").read_text()
+
+
 def test_creates_nothing_in_an_empty_database(empty: URL) -> None:
     assert run("alembic", "check", url=empty).returncode != 0
     with connect(empty) as connection:
@@ -231,7 +284,7 @@ def test_adoption_cannot_be_claimed(head: URL, capsys: pytest.CaptureFixture[str
     assert "table messages: row security was on, is off" in told
 
 
-@pytest.mark.parametrize("template", ["people", "supabase", "adopted"])
+@pytest.mark.parametrize("template", ["people", "supabase", "adopted", "guide", "by_hand"])
 def test_a_restored_database_passes(
     request: pytest.FixtureRequest, host: Host, server: Server, empty: URL, template: str
 ) -> None:

@@ -237,6 +237,11 @@ def test_what_is_the_guides_platforms_own_is_no_finding(by_hand: Connection, act
             "ALTER TABLE chatbots DROP CONSTRAINT chatbots_name_check",
             "chatbots: constraint chatbots_name_check is missing",
         ),
+        (
+            "ALTER TABLE chatbots DROP CONSTRAINT chatbots_temperature_check,"
+            " ADD CONSTRAINT chatbots_temperature_check CHECK (temperature::integer BETWEEN 0 AND 2)",
+            "chatbots: constraint chatbots_temperature_check: definition was CHECK (((temperature >=",
+        ),
         ("DROP INDEX idx_chatbots_name", "chatbots: index idx_chatbots_name is missing"),
         ("ALTER TABLE chatbots DISABLE ROW LEVEL SECURITY", "table chatbots: row security was on, is off"),
         ("GRANT SELECT ON chatbots TO anon", "chatbots: rights of anon: SELECT was category, created_at"),
