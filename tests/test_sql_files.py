@@ -1,7 +1,7 @@
 """`python -m app sql`: the guide's files, through psql and as an SQL editor runs them."""
 
-import re
 import errno
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
