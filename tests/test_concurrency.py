@@ -158,8 +158,9 @@ def test_a_role_that_sees_no_statistics_is_told_what_it_may_see(baseline: URL) -
         connection.execute(f"""
             CREATE ROLE plain_owner LOGIN;
             DO $$ DECLARE name text; BEGIN
-                FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-                LOOP EXECUTE format('ALTER TABLE %I OWNER TO plain_owner', name); END LOOP;
+                FOR name IN SELECT oid::regclass FROM pg_class
+                    WHERE relnamespace IN ('public'::regnamespace, 'chatbot_private'::regnamespace) AND relkind = 'r'
+                LOOP EXECUTE format('ALTER TABLE %s OWNER TO plain_owner', name); END LOOP;
                 FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'chatbot_private'::regnamespace
                 LOOP EXECUTE format('ALTER FUNCTION %s OWNER TO plain_owner', name); END LOOP;
             END $$;

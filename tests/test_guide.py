@@ -162,7 +162,7 @@ def test_the_guides_indexes_are_there_by_name(platform: Connection) -> None:
         "idx_conversations_tenant_chatbot": (
             "(tenant_id, chatbot_id, user_id, created_at) WHERE (chatbot_id IS NOT NULL)"
         ),
-        "idx_users_role": "(role) WHERE ((role)::text <> 'user'::text)",
+        "idx_users_role": "(role)",
         "idx_users_tenant_role": "(tenant_id, role)",
     }
 

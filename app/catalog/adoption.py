@@ -23,7 +23,7 @@ RELIED_ON = {
     Key("users", "column", "is_active"): {"Type"},  # NULL is inactive
     Key("conversations", "column", "id"): {"Type", "Not null"},
     Key("conversations", "column", "tenant_id"): {"Type", "Not null"},
-    Key("messages", "column", "id"): {"Not null"},
+    Key("messages", "column", "id"): {"Type", "Not null"},
 }
 ROLE = Key("users", "column", "role")
 CHATBOTS_KEY = Key("chatbots", "constraint", "chatbots_pkey")
@@ -38,6 +38,7 @@ READ_AS_WELL = {
     "double precision": {"real", "numeric"},
     "integer": {"smallint"},
 }
+READ_AS_WELL_OF = {Key("messages", "column", "id"): {"bigint", "integer"}}  # of one column alone
 
 # Where chatbots was taken over: the places whose columns have its types, and its own columns from before us, with the
 # facts that we need of each beside those that we give it ourselves.
@@ -153,7 +154,7 @@ def allow_other_types(expected: Facts, judged: Facts, limits: dict[Key, set[str]
     cast = re.compile(rf"\(((?:(?:old|new)\.)?\w+)\)::(?:{types})(?![\w.])")
     for key in expected.keys() & judged.keys():
         if key in limits or (key.kind == "column" and key.place in theirs - {"chatbots"}):
-            accept_type(expected[key], judged[key])
+            accept_type(expected[key], judged[key], READ_AS_WELL_OF.get(key, set()))
         for facts in (expected[key], judged[key]):
             if key.place in TABLES | theirs:
                 facts |= {fact: cast.sub(r"\1", facts[fact]) for fact in WITH_CASTS & facts.keys()}
@@ -161,10 +162,10 @@ def allow_other_types(expected: Facts, judged: Facts, limits: dict[Key, set[str]
                 facts |= {privilege: ", ".join(sorted(scope.split(", "))) for privilege, scope in facts.items()}
 
 
-def accept_type(expected: dict[str, str], judged: dict[str, str]) -> None:
+def accept_type(expected: dict[str, str], judged: dict[str, str], others: set[str]) -> None:
     """Accept a type that the models read as well as the documented one, or a domain over such a type."""
     documented, found = (base_type(facts.get("Type", "")) for facts in (expected, judged))
-    if found and (found == documented or found in READ_AS_WELL.get(documented, ())):
+    if found and (found == documented or found in READ_AS_WELL.get(documented, set()) | others):
         judged["Type"] = expected["Type"]
 
 
