@@ -101,10 +101,12 @@ def run(connection: Connection, *statements: str) -> None:
         connection.execute(statement)
 
 
-def ask(connection: Connection, query: str = IDENTITY, identity: str = "") -> list[tuple[str, ...]]:
+def ask(
+    connection: Connection, query: str = IDENTITY, identity: str = "", path: str = "pg_catalog, pg_temp"
+) -> list[tuple[str, ...]]:
     with connection.transaction(force_rollback=True):
         connection.execute("SET TRANSACTION READ ONLY")
-        connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        connection.execute(f"SET LOCAL search_path = {path}")
         connection.execute("SET LOCAL jit = off")  # as every run has it
         connection.execute("SELECT set_config('chatbots.identity', %s, true)", (identity,))
         return connection.execute(query.replace("{identity}", IDENTITY)).fetchall()
@@ -238,12 +240,35 @@ def test_policies_of_other_tables_ask_users(platform: Connection, condition: str
         called("UPDATE profiles SET auth_id = NULL WHERE id = auth.uid(); SELECT true"),
         called("SELECT true -- FROM users WHERE id = auth.uid()\n"),
         called("SELECT true /* FROM users WHERE * ** id = auth.uid() */"),
-        called("SELECT 'FROM users WHERE id = auth.uid()' <> E'FROM \\' users WHERE id = auth.uid()'"),
+        called("SELECT 'FROM users WHERE id = auth.uid()' <> ''"),
+        called("SELECT E'\\' FROM users WHERE id = auth.uid() AND --' <> ''"),
+        called("SELECT EXISTS (SELECT FROM profiles JOIN (SELECT) x ON id = auth.uid() JOIN users ON true)"),
+        called("SELECT (SELECT id = auth.uid() UNION SELECT is_active FROM users) FROM profiles"),
+        called("WITH users AS (SELECT id FROM profiles) SELECT EXISTS (SELECT FROM users WHERE id = auth.uid())"),
+        called(
+            "WITH users (id) AS MATERIALIZED (TABLE profiles) SELECT EXISTS (SELECT FROM users WHERE id = auth.uid())"
+        ),
         function("SELECT EXISTS (SELECT FROM users WHERE id = auth.uid())"),  # that nobody calls
         plpgsql("BEGIN PERFORM 1 FROM users; RETURN EXISTS (SELECT FROM profiles WHERE id = auth.uid()); END")
         + policy("f()"),
+        plpgsql("DECLARE id uuid; BEGIN PERFORM 1 FROM users; RETURN id = auth.uid(); END") + policy("f()"),
+        called("SELECT g()")
+        + function("SELECT true", "g()")
+        + function("SELECT EXISTS (SELECT FROM users WHERE id = auth.uid())", "own.g()"),
+        function(
+            "SELECT EXISTS (SELECT FROM public.users WHERE id = me())",
+            more="LANGUAGE sql SET search_path = own, public",
+        )
+        + function("SELECT auth.uid()", "me()", "uuid")
+        + function("SELECT id FROM profiles WHERE auth_id = auth.uid()", "own.me()", "uuid")
+        + policy("f() AND me() IS NOT NULL"),
         "CREATE TABLE own.users (id uuid);"
         + function("SELECT EXISTS (SELECT FROM users WHERE id = auth.uid())", more="LANGUAGE sql SET search_path = own")
+        + policy("f()"),
+        "CREATE TABLE own.users (id uuid);"
+        + function(
+            "SELECT EXISTS (SELECT FROM users WHERE id = auth.uid())", more="LANGUAGE sql SET search_path = own,public"
+        )
         + policy("f()"),
         "CREATE TABLE own.users (id uuid);"
         + called("SELECT EXISTS (SELECT FROM own.users WHERE users.id = auth.uid())"),
@@ -304,6 +329,7 @@ OF_USERS = "EXISTS (SELECT FROM users u WHERE u.auth_id = {})"
         function(MEMBER, "g()") + parsed("g()") + policy("f()"),
         function("SELECT " + OF_USERS.format("who"), "f(who uuid)") + policy("f(auth.uid())"),
         function("SELECT " + OF_USERS.format("$1"), "f(uuid)") + policy("f((SELECT auth.uid()))"),
+        function("SELECT " + OF_USERS.format("who"), "f(OUT allowed boolean, who uuid)") + policy("f(auth.uid())"),
         function("SELECT " + OF_USERS.format("f.who"), "f(role text, who uuid)") + policy("f('x', auth.uid())"),
         function("SELECT " + OF_USERS.format("who"), "f(role text, who uuid DEFAULT auth.uid())") + policy("f('x')"),
         function("SELECT " + OF_USERS.format("_who"), "g(_role text, _who uuid)")
@@ -380,6 +406,25 @@ def test_a_function_of_the_same_name_does_not_return_it(platform: Connection) ->
     run(platform, KEY, function("SELECT auth.uid()", "me()", "uuid"), policy("me() IS NOT NULL", "tenants"))
     own = function("SELECT id FROM users WHERE auth_id = auth.uid()", "own.me()", "uuid")
     assert chosen(platform, own, policy("id = own.me()")) == "auth_id"
+
+
+@pytest.mark.parametrize("path", ["pg_catalog, public, pg_temp", "public, auth", "own, public"])
+def test_whatever_search_path_it_is_asked_on(platform: Connection, path: str) -> None:
+    run(
+        platform,
+        KEY,
+        "CREATE TABLE own.users (id uuid)",
+        function(MEMBER),
+        function("SELECT auth.uid()", "me()", "uuid"),
+    )
+    for name, condition in {
+        "a": "auth_id = auth.uid() OR f() OR auth_id = me()",
+        "b": "EXISTS (WITH users AS (TABLE profiles) SELECT FROM users WHERE users.id = auth.uid())",
+        "c": "EXISTS (SELECT FROM own.users WHERE users.id = auth.uid())",
+        "d": "EXISTS (SELECT FROM auth.users WHERE users.id = me())",
+    }.items():
+        run(platform, policy(condition, name=name))
+    assert [choice for choice, _, _ in ask(platform, path=path)] == ["auth_id"]
 
 
 @pytest.mark.parametrize(
@@ -732,6 +777,7 @@ def test_rows_tell_what_user_id_holds(platform: Connection) -> None:
         ("ALTER TABLE conversations DROP user_id", ["feedback"]),
         ("ALTER TABLE feedback ALTER user_id TYPE text", ["conversations", "feedback"]),
         ("UPDATE conversations SET user_id = NULL", ["feedback"]),
+        ("UPDATE users SET id = auth_id", []),
     ],
 )
 def test_rows_are_read_whatever_user_id_is(platform: Connection, statement: str, tables: list[str]) -> None:
@@ -746,13 +792,14 @@ def test_rows_that_a_key_vouches_for_are_not_read(platform: Connection) -> None:
         run(platform, f"ALTER TABLE {table} ADD FOREIGN KEY (user_id) REFERENCES users NOT VALID")
     scan = re.compile(r"Seq Scan on (?:users|conversations|feedback) (.*)")
     assert "(never executed)" not in scan.findall(explained(platform, ROWS))
+    assert set(scan.findall(explained(platform, ROWS, "id"))) == {"(never executed)"}
     for table in ("conversations", "feedback"):
         run(platform, "SET CONSTRAINTS ALL IMMEDIATE", f"ALTER TABLE {table} VALIDATE CONSTRAINT {table}_user_id_fkey")
     assert set(scan.findall(explained(platform, ROWS))) == {"(never executed)"}
 
 
-def explained(connection: Connection, query: str) -> str:
-    return "\n".join(line for (line,) in ask(connection, f"EXPLAIN (ANALYZE, COSTS OFF) {query}"))
+def explained(connection: Connection, query: str, identity: str = "") -> str:
+    return "\n".join(line for (line,) in ask(connection, f"EXPLAIN (ANALYZE, COSTS OFF) {query}", identity))
 
 
 GUARDED = (
@@ -781,6 +828,7 @@ def update(using: str, check: str = "", audience: str = "PUBLIC", name: str = "p
         (ALL + update("email = auth.jwt() ->> 'email'", OWN, "authenticated"), MEMBERS),
         (ALL + update(OWN, "true"), BOTH),
         (ALL + update(f"{OWN} OR {UNCLAIMED}"), BOTH),
+        (ALL + update(f"auth_id = tenant_id OR {UNCLAIMED}"), BOTH),
         (ALL + update(f"{OWN} AND (email IS NULL OR {OWN}) OR tenant_id = id"), BOTH),
         (ALL + update("tenant_id IN (SELECT u.tenant_id FROM users u WHERE u.auth_id = auth.uid())"), BOTH),
         (ALL + update(f"NOT ({OWN})"), BOTH),
@@ -792,7 +840,7 @@ def update(using: str, check: str = "", audience: str = "PUBLIC", name: str = "p
         (ALL + update("true") + update("email IS NULL", name="q", kind="RESTRICTIVE"), BOTH),
         (ALL + update("true") + update(OWN, name="q", kind="RESTRICTIVE", audience="authenticated"), ANYBODY),
         (
-            ALL + "ALTER TABLE users DISABLE ROW LEVEL SECURITY;" + update(OWN),
+            ALL + "ALTER TABLE users DISABLE ROW LEVEL SECURITY;" + update("true"),
             "Row security of users is off, which lets anon and authenticated",
         ),
         (ALL, None),

@@ -301,6 +301,10 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
         JOIN pg_attribute ON attrelid = pg_class.oid AND attname = part."column" AND attnum > 0
         WHERE relname = part.relation
             AND nspname = ANY (CASE cardinality(parents) WHEN 1 THEN search_path ELSE parents END)
+            AND (cardinality(parents) > 1 OR before !~* format(  -- or it is a common table expression
+                '\m%s"?(\s*\{query\})?\s+as\s+(not\s+)?(materialized\s+)?\{query\}',
+                regexp_replace(part.relation, '(\W)', '\\\1', 'g')
+            ))
         ORDER BY array_position(search_path, nspname)
         LIMIT 1
     ) AS its ON true
