@@ -33,7 +33,8 @@ SELECT format('users.role is there already, with the values %s', (
             ORDER BY people DESC LIMIT 50
         ) AS counted
     )),
-    concat('say which of them make somebody an admin of chatbots, as in: alembic -x admin_role=admin upgrade head',
+    concat('say which of them make somebody an admin of chatbots, as in: alembic -x admin_role=admin upgrade head'
+        '; preflight takes the same -x',
         '; these functions read it: ' || {functions},
         '; these policies read it: ' || (
             SELECT string_agg(DISTINCT format('"%s" of %s', polname, polrelid::regclass), ', ')
