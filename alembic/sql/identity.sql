@@ -124,9 +124,11 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
 
 -- 2. One word for the sub. First the settings, then functions that return the sub or the claims and read no table.
 ), settled AS (
-    SELECT classid, objid, is_string, search_path, regexp_replace(regexp_replace(regexp_replace(regexp_replace(body,
-        '::\s*[\w".]+(\s+varying)?(\s*\(\s*\d[^()]*\))?(\s*\[\d*\])*', '', 'g'),
+    SELECT classid, objid, is_string, search_path,
+        regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(body,
+        '::\s*[\w".]+(\s+varying)?(\s*\(\s*\d[^()]*\))?(\s*\[\d*\])*', '', 'g'),  -- casts
         '\mis\s+(not\s+)?distinct\s+from\M', '=', 'gi'),
+        '=\s*(any|some)\M', 'in', 'gi'),
         '(pg_catalog\s*\.\s*)?\mcurrent_setting\s*\(\s*''request\.jwt\.claim\.sub''[^()]*\)', '{sub}', 'gi'),
         '(pg_catalog\s*\.\s*)?\mcurrent_setting\s*\(\s*''request\.jwt\.claims''[^()]*\)', '{claims}', 'gi') AS body
     FROM source
@@ -161,21 +163,18 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
     SELECT number, replace(replace(pattern, 'OPERAND', operand), 'BALANCED', balanced) AS pattern, result,
         count(*) OVER () AS rules
     FROM grammar, (VALUES
-        (0, '\{claims\}\s*(->>?\s*''sub''|\[\s*''sub''\s*\])', '{sub}'),
-        (1, '\mjsonb?_extract_path(_text)?\s*\(\s*\{claims\}\s*,\s*(variadic array\[)?\s*''sub''\s*\]?\s*\)', '{sub}'),
-        (2, '\m(nullif|coalesce|uuid|text)\s*\(\s*(\{sub\}|\{claims\})\s*(,BALANCED)?\)', '\2'),
-        (3, '\m(lower|upper|trim|btrim)\s*\(\s*(OPERAND)\s*\)', '\2'),
-        (4, '\mcast\s*\(\s*(OPERAND)\s+as\s+[^()]*(\([^()]*\))?\)', '\1'),
-        (5, '\(\s*select\s+(OPERAND)(\s+as\s+OPERAND)?\s*\)', ' \1 '),
-        (6, '(^|[^\w"$\s]|\m(and|or|not|where|on|in|any|select|return|when|then|else|if|array)\M)'
+        (0, '\{claims\}\s*(->>?\s*''sub''|\[\s*''sub''\s*\])'
+            '|\mjsonb?_extract_path(_text)?\s*\(\s*\{claims\}\s*,\s*(variadic array\[)?\s*''sub''\s*\]?\s*\)', '{sub}'),
+        (1, '\m(nullif|coalesce|uuid|text)\s*\(\s*(\{sub\}|\{claims\})\s*(,BALANCED)?\)', '\2'),
+        (2, '\m(lower|upper|trim|btrim)\s*\(\s*(OPERAND)\s*\)', '\2'),
+        (3, '\mcast\s*\(\s*(OPERAND)\s+as\s+[^()]*(\([^()]*\))?\)', '\1'),
+        (4, '\(\s*select\s+(OPERAND)(\s+as\s+OPERAND)?\s*\)', ' \1 '),
+        (5, '(^|[^\w"$\s]|\m(and|or|not|where|on|in|any|select|return|when|then|else|if|array)\M)'
             '\s*\(\s*(OPERAND)\s*\)', '\1 \3 '),
-        (7, '=\s*(any|some)\M', 'in'),
-        (8, '\min\s*\(\s*array\s*\[([^][()]*)\]\s*\)', 'in (\1)'),
-        (9, '\min\s*\(\s*array\s+\{sub\}\s*\)', 'in {sub}'),
-        (10, '\{sub\}\s+in\s*\(\s*(OPERAND)\s*,', '{sub} = \1 or {sub} in ('),
-        (11, '(OPERAND)\s+in\s*\(([^()]*,)?\s*\{sub\}\s*(,[^()]*)?\)', '\1 = {sub}'),
-        (12, '\mselect\s+(\{sub\})\s+into\s+(strict\s+)?([\w$]+)', '\3 := \1'),
-        (13, '\(\s*(select\s+OPERAND(\s+as\s+OPERAND)?\s+from\sBALANCED)\)\s*=\s*\{sub\}', '{sub} = ( \1)')
+        (6, '\min\s*\(\s*array\s*\[([^][()]*)\]\s*\)', 'in (\1)'),
+        (7, '\min\s*\(\s*array\s+\{sub\}\s*\)', 'in {sub}'),
+        (8, '\{sub\}\s+in\s*\(\s*(OPERAND)\s*,', '{sub} = \1 or {sub} in ('),
+        (9, '(OPERAND)\s+in\s*\(([^()]*,)?\s*\{sub\}\s*(,[^()]*)?\)', '\1 = {sub}')
     ) AS rewriting (number, pattern, result)
 ), folding (classid, objid, is_string, search_path, body, step, unchanged) AS (
     SELECT classid, objid, is_string, search_path,
@@ -191,9 +190,12 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
     FROM folding
     JOIN rule ON number = step % rules AND unchanged < rules AND step < 20 * rules
     CROSS JOIN LATERAL regexp_replace(folding.body, pattern, result, 'gi') AS next (body)
-), folded AS (
-    SELECT classid, objid, is_string, search_path, body
-    FROM folding JOIN rule ON number = 0 AND (unchanged = rules OR step = 20 * rules)
+), folded AS (  -- and, at last, two statements turned round
+    SELECT classid, objid, is_string, search_path, regexp_replace(regexp_replace(body,
+        '\mselect\s+(\{sub\})\s+into\s+(strict\s+)?([\w$]+)', '\3 := \1', 'gi'),
+        format('\(\s*(select\s+%s(\s+as\s+%1$s)?\s+from\s%s)\)\s*=\s*\{sub\}', operand, balanced),
+        '{sub} = ( \1)', 'gi') AS body
+    FROM grammar CROSS JOIN folding JOIN rule ON number = 0 AND (unchanged = rules OR step = 20 * rules)
 
 -- 3. A parameter holds the sub if a call gives it the sub, a variable if an assignment does. And a function that
 -- compares its only argument with the sub says so of whatever it is called with.
@@ -221,7 +223,7 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
     CROSS JOIN LATERAL regexp_matches(body, '((^|[;,]|\mdeclare\s)\s*(' || ident || ')\s+)?(' || ident || '\s+){0,3}('
         || ident || ')\s*(:=|\mdefault\M)\s*(\{sub\}|\$\d+|' || ident || ')', 'gi') AS assignment (parts)
     CROSS JOIN LATERAL (VALUES (parts[3]), (parts[5])) AS holders (holder)
-    WHERE is_string AND holder IS NOT NULL
+    WHERE is_string AND body ~* ':=|\mdefault\M' AND holder IS NOT NULL
 ), holding (objid, holder) AS (
     SELECT taker, holder FROM flow WHERE value = '{sub}'
     UNION
