@@ -46,6 +46,9 @@ VARIANTS = {
     "domain": Variant(
         ((r"role text DEFAULT", "role level DEFAULT"),), "CREATE DOMAIN level AS varchar(20) CHECK (VALUE <> '')"
     ),
+    "domain-over-citext": Variant(
+        ((r"role text DEFAULT", "role level DEFAULT"),), f"{CITEXT}; CREATE DOMAIN level AS extensions.citext"
+    ),
     "character": Variant(((r"role text DEFAULT", "role char(5) DEFAULT"),)),
     "quoted-roles": Variant(
         after="UPDATE users SET role = 'it''s \"the\" {boss}' WHERE role = 'admin'",

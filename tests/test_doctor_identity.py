@@ -61,6 +61,12 @@ def test_any_unique_index_will_do(guide: Connection, where: str) -> None:
     assert found.identity.faults == []
 
 
+def test_who_has_not_signed_in_shares_no_sub(guide: Connection) -> None:
+    found = examined(change(guide, f"{DROP_UNIQUE}; UPDATE users SET auth_id = NULL"))
+    assert found.identity is not None
+    assert (found.identity.is_unique, found.identity.shared) == (False, 0)
+
+
 def test_subs_of_two_rows_are_counted(guide: Connection) -> None:
     """Neither row sees anything: whose sub it is cannot be known."""
     found = examined(change(guide, TWO_ROWS))

@@ -59,6 +59,11 @@ def test_a_fresh_install_leaves_nothing_open(people_database: URL) -> None:
             "CREATE POLICY claim ON users FOR UPDATE USING (auth_id IS NULL) WITH CHECK (auth_id = auth.uid())",
             'Policy "claim" of users lets anon and authenticated set users.auth_id',
         ),
+        (  # also where another column would do as well: what was decided counts
+            "ALTER TABLE users ADD COLUMN other_id uuid UNIQUE REFERENCES auth.users;"
+            "CREATE POLICY claim ON users FOR UPDATE USING (auth_id IS NULL)",
+            'Policy "claim" of users lets anon and authenticated set users.auth_id',
+        ),
         (
             "CREATE POLICY closing ON tenants FOR DELETE TO authenticated USING (true)",
             "authenticated may delete tenants, and chatbots are deleted with their tenant:",

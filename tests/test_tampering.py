@@ -64,7 +64,7 @@ RELIED_ON = {
     **{Key(table, "column", "id"): {"", "Type", "Not null"} for table in ("tenants", "users", "conversations")},
     **{Key(table, "column", "tenant_id"): {"", "Type", "Not null"} for table in ("users", "conversations")},
     Key("users", "column", "is_active"): {"", "Type"},
-    Key("messages", "column", "id"): {"", "Not null"},
+    Key("messages", "column", "id"): {"", "Type", "Not null"},
     Key("users", "table"): {"Inherits from", "Inherited by"},
 }
 
