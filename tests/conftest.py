@@ -180,7 +180,9 @@ def finish_as_elsewhere(connection: Connection) -> None:
 
 def free(url: URL) -> None:
     with connect(url) as connection:
-        owner = connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'users'").fetchone()
+        owner = connection.execute(
+            "SELECT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename = 'users'"
+        ).fetchone()
     assert owner is not None
     with connect(url.set(username=owner[0])) as connection:
         connection.execute(FREEDOM)

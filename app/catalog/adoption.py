@@ -60,7 +60,7 @@ THEIRS_TO_DECIDE = {
 }
 
 # PostgreSQL writes a cast to one of these where a column is of a domain, of varchar, or of another type of number.
-CASTS = ("text", "character varying", "double precision", "numeric")
+CASTS = ("text", "character varying", "double precision", "numeric", "uuid", "boolean")
 WITH_CASTS = {"When", "Where", "Definition"}
 FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^)]*)\)")
 
