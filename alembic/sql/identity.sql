@@ -309,7 +309,7 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
             ))
         ORDER BY array_position(search_path, nspname)
         LIMIT 1
-    ) AS its ON true
+    ) AS owner ON true
     WHERE reduced_by = 0 AND CASE WHEN qualifier IS NULL THEN attnum IS NOT NULL
         ELSE qualifier = coalesce((parse_ident(parts[8]))[1], part.relation) END
     ORDER BY classid, objid, nth, distance
@@ -399,7 +399,7 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
     SELECT 'id' FROM situation
     WHERE wish IS NULL AND candidates = 0 AND reads_sub IS NULL AND EXISTS (SELECT FROM person)
 ), undecided (reason, remedy) AS (
-    SELECT problem || string_agg(label, ', ' ORDER BY attnum) FILTER (WHERE is_told),
+    SELECT problem || string_agg(label, ', ' ORDER BY attnum) FILTER (WHERE is_listed),
         coalesce(
             string_agg(remedy, ' or ' ORDER BY attnum) FILTER (WHERE is_offered) || '; preflight takes the same -x',
             'give users a unique column of type uuid that holds the sub'
@@ -426,7 +426,7 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
         SELECT reads_sub || ' reads the sub of a token, but no policy compares a uuid column of users with it: ',
             is_uuid OR is_named, CASE texts WHEN 0 THEN is_uuid AND is_unique ELSE is_named AND is_text END
         WHERE wish IS NULL AND candidates = 0 AND reads_sub IS NOT NULL
-    ) AS refusal (problem, is_told, is_offered)
+    ) AS refusal (problem, is_listed, is_offered)
     GROUP BY problem
 
 -- What else the choice needs: user_id of conversations and feedback must hold users.id. Where it holds the sub, people
@@ -490,8 +490,8 @@ WITH RECURSIVE uuid_type (oid) AS (  -- with the domains over it
     UNION ALL
     SELECT 3, statement FROM comparing
     UNION ALL
-    SELECT 4, format('UPDATE public.%I AS its SET user_id = person.id FROM public.users AS person'
-        ' WHERE person.%I = its.user_id', relname, choice)
+    SELECT 4, format('UPDATE public.%I SET user_id = person.id FROM public.users AS person'
+        ' WHERE person.%I = %1$I.user_id', relname, choice)
     FROM misplaced WHERE NOT is_keyed
     UNION ALL
     SELECT 5, format('ALTER TABLE public.%I ADD CONSTRAINT %I %s', relname, conname, regexp_replace(

@@ -17,23 +17,23 @@ WITH suspected AS (
     )
 ), filed (relname, user_id) AS (
     -- A table without a column user_id takes NULL from around it. As text, whatever the type.
-    SELECT 'conversations', its.user_id
-    FROM (VALUES (NULL)) AS none (user_id), LATERAL (SELECT user_id::text FROM public.conversations) AS its (user_id)
+    SELECT 'conversations', kept.user_id
+    FROM (VALUES (NULL)) AS none (user_id), LATERAL (SELECT user_id::text FROM public.conversations) AS kept (user_id)
     WHERE EXISTS (SELECT FROM suspected WHERE relname = 'conversations')
     UNION ALL
-    SELECT 'feedback', its.user_id
-    FROM (VALUES (NULL)) AS none (user_id), LATERAL (SELECT user_id::text FROM public.feedback) AS its (user_id)
+    SELECT 'feedback', kept.user_id
+    FROM (VALUES (NULL)) AS none (user_id), LATERAL (SELECT user_id::text FROM public.feedback) AS kept (user_id)
     WHERE EXISTS (SELECT FROM suspected WHERE relname = 'feedback')
 ), person AS (  -- by name, as the column is known only now
-    SELECT its ->> 'id' AS id, its ->> (SELECT min(choice) FROM suspected) AS sub
-    FROM public.users, to_jsonb(users) AS its
+    SELECT document ->> 'id' AS id, document ->> (SELECT min(choice) FROM suspected) AS sub
+    FROM public.users, to_jsonb(users) AS document
     WHERE EXISTS (SELECT FROM suspected)
 )
 SELECT format('user_id of %s rows of %s is users.%s, the sub of a token, and must be users.id',
         count(*), relname, choice),
-    format('have the application store users.id there, and at the same time run UPDATE public.%I AS its SET'
-        ' user_id = person.id FROM public.users AS person WHERE person.%I = its.user_id AND NOT EXISTS ('
-        'SELECT FROM public.users WHERE users.id = its.user_id)', relname, choice)
+    format('have the application store users.id there, and at the same time run UPDATE public.%I SET'
+        ' user_id = person.id FROM public.users AS person WHERE person.%I = %1$I.user_id AND NOT EXISTS ('
+        'SELECT FROM public.users WHERE users.id = %1$I.user_id)', relname, choice)
 FROM filed JOIN suspected USING (relname)
 WHERE EXISTS (SELECT FROM person WHERE sub = user_id) AND NOT EXISTS (SELECT FROM person WHERE id = user_id)
 GROUP BY relname, choice
