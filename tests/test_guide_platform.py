@@ -27,7 +27,7 @@ from tests.platforms import (
     SUPABASE_OWNER,
     settle_guide,
 )
-from tests.tools import alembic, attempt, become, connect, dump, run
+from tests.tools import alembic, attempt, become, catalog, connect, dump, psql, run
 
 ADMINS = ("-x", "admin_role=admin")
 
@@ -242,6 +242,54 @@ def test_options_are_remembered(either: Platform) -> None:
     alembic(either.url, "downgrade", "base")
     refused = run("alembic", "upgrade", "head", url=either.url)
     assert (refused.returncode == 0) == (not either.shape.options)  # nothing is remembered past 006
+
+
+def by_files(binaries: Path, platform: Platform, directory: Path, name: str) -> None:
+    """Run one of the guide's SQL files, which have the options written into them."""
+    written = run("app", "sql", str(directory), *platform.shape.options)
+    assert written.returncode == 0, written.stderr
+    done = psql(binaries, platform.url, "-v", "ON_ERROR_STOP=1", "-f", str(directory / f"{name}.sql"))
+    assert done.returncode == 0, done.stderr
+
+
+def by_script(binaries: Path, platform: Platform, command: str, revisions: str) -> None:
+    """Run what `alembic --sql` prints for psql."""
+    printed = run("alembic", *platform.shape.options, command, revisions, "--sql")
+    assert printed.returncode == 0, printed.stderr
+    done = psql(binaries, platform.url, "-v", "ON_ERROR_STOP=1", script=printed.stdout)
+    assert done.returncode == 0, done.stderr
+
+
+def ours(url: URL) -> tuple[list[str], list[tuple[object, ...]]]:
+    """The catalog, and what a downgrade would put back."""
+    with connect(url) as connection:
+        replaced = connection.execute("SELECT part, statement FROM chatbot_private.replaced ORDER BY 1, 2").fetchall()
+        return catalog(connection), replaced
+
+
+def test_the_files_and_scripts_do_what_alembic_does(either: Platform, binaries: Path, tmp_path: Path) -> None:
+    before, rows_before = everything(binaries, either.superuser), survivors(either.superuser)
+    for _ in range(2):  # the first downgrade leaves away what opens a door, and the second finds it so
+        alembic(either.url, *either.shape.options, "upgrade", "head")
+        by_alembic = ours(either.superuser)
+        alembic(either.url, "downgrade", "base")
+    back = everything(binaries, either.superuser)
+    for way in ("files", "script"):
+        if way == "files":
+            by_files(binaries, either, tmp_path, "006_platform_baseline")
+            by_files(binaries, either, tmp_path, "apply_multi_agent_migrations")
+        else:
+            by_script(binaries, either, "upgrade", "base:head")
+        assert ours(either.superuser) == by_alembic, way
+        at_head = survivors(either.superuser)
+        assert {what: at_head[what] for what in rows_before} == rows_before
+        if way == "files":
+            by_files(binaries, either, tmp_path, "rollback_multi_agent_migrations")
+            alembic(either.url, "downgrade", "base")
+        else:
+            by_script(binaries, either, "downgrade", "head:base")
+        assert everything(binaries, either.superuser) == back
+    assert without_grants(back) == without_grants(before)
 
 
 def test_settings_that_are_null_become_an_empty_object_and_stay_one(by_hand: Platform, binaries: Path) -> None:

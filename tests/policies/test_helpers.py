@@ -196,9 +196,8 @@ def test_objects_planted_ahead_in_the_search_path_are_not_seen(platform: Connect
     [f" {ACME_ADMIN}", f"x{ACME_ADMIN}", f"{ACME_ADMIN}0", f"{ACME_ADMIN} ", f"{{{ACME_ADMIN}}}", ACME_ADMIN.hex],
     ids=["space-before", "letter-before", "digit-after", "space-after", "braces", "no-hyphens"],
 )
-def test_a_sub_is_a_uuid_as_tokens_spell_it_or_nobody(fresh_place: Place, sub: str) -> None:
-    read = "SELECT FROM users"
-    assert fresh_place.attempt(read, person(sub), person(ACME_ADMIN)) == [0, 5]
+def test_a_sub_is_a_uuid_as_tokens_spell_it_or_nobody(place: Place, sub: str) -> None:
+    assert place.attempt("SELECT FROM chatbots", person(sub), person(ACME_ADMIN)) == [0, 2]
 
 
 @pytest.mark.parametrize(
