@@ -1,6 +1,7 @@
 """Databases at head in which one thing is weaker: whether the policy tests notice.
 
     python -m tests.mutants --only "^policy chatbots" --jobs 2
+    python -m tests.mutants --shape guide --only "^function (token_sub|user_id|is_admin)" --jobs 2
 
 No part of `pytest`: it runs the policy tests for each of some three thousand, of which 160 took eight minutes on two
 cores.

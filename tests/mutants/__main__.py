@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests import mutants
 from tests.mutants.equivalent import EQUIVALENT
-from tests.mutants.trial import Verdict, try_mutants
+from tests.mutants.trial import SHAPES, Verdict, try_mutants
 
 
 def main() -> None:
@@ -17,16 +17,17 @@ def main() -> None:
         description=mutants.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--only", default="", metavar="PATTERN", help="a regular expression found in their names")
+    arguments.add_argument("--shape", default="plain", choices=SHAPES, help="the shape of database they are made of")
     arguments.add_argument("--jobs", type=int, default=2, help="so many at a time")
     arguments.add_argument("--postgres-binaries", type=Path, default=None, metavar="DIRECTORY")
     given = arguments.parse_args()
     with ProcessPoolExecutor(given.jobs) as pool:
         parts = [
-            pool.submit(try_mutants, given.only, part, given.jobs, given.postgres_binaries, tell)
+            pool.submit(try_mutants, given.shape, given.only, part, given.jobs, given.postgres_binaries, tell)
             for part in range(given.jobs)
         ]
         verdicts = [verdict for part in parts for verdict in part.result()]
-    sys.exit(summary(verdicts, everything=not given.only))
+    sys.exit(summary(verdicts, everything=not given.only and given.shape == "plain"))
 
 
 def tell(verdict: Verdict) -> None:

@@ -2,17 +2,33 @@
 
 from tests.tools import OURS
 
+# On an adopted platform, what is its own makes no mutants.
+BASELINE = "('tenants', 'users', 'conversations', 'messages', 'feedback')"
+OUR_TABLES = "('chatbots', 'published_chatbots', 'chatbot_versions', 'chatbot_tags', 'audit_log', 'alembic_version')"
+OUR_FUNCTIONS = """
+    ('chatbot_usage', 'popular_chatbots', 'tenant_admins', 'unpublished_chatbots', 'restore_chatbot')
+"""
+IS_OUR_RELATION = f"""(
+    relnamespace = to_regnamespace('chatbot_private') OR relnamespace IN ({OURS}) AND (
+        relname IN {OUR_TABLES} OR NOT chatbot_private.is_adopted() AND relname IN {BASELINE}
+    )
+)"""
+IS_OUR_FUNCTION = f"""(
+    pronamespace = to_regnamespace('chatbot_private')
+    OR pronamespace = to_regnamespace('public') AND proname IN {OUR_FUNCTIONS}
+)"""
+
 # Each query follows WITH and gives a mutant's name, its statement, and the statement that undoes what is the cluster's.
 WITH = f"""
     WITH client (client) AS (
         VALUES ('anon'), ('authenticated'), ('service_role'), ('public')
     ), relation AS (
-        SELECT pg_class.*, oid::regclass AS name FROM pg_class WHERE relnamespace IN ({OURS}) AND relkind IN ('r', 'v')
+        SELECT pg_class.*, oid::regclass AS name FROM pg_class WHERE {IS_OUR_RELATION} AND relkind IN ('r', 'v')
     ), attribute AS (
         SELECT relation.name, relkind, relowner, pg_attribute.*
         FROM relation JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
     ), function AS (
-        SELECT pg_proc.*, oid::regprocedure AS name FROM pg_proc WHERE pronamespace IN ({OURS})
+        SELECT pg_proc.*, oid::regprocedure AS name FROM pg_proc WHERE {IS_OUR_FUNCTION}
     ), granted AS (
         SELECT item.*, CASE grantee WHEN 0 THEN 'public' ELSE grantee::regrole::text END AS client, thing, columns
         FROM (

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from psycopg import Connection
 
+from tests.mutants.access import IS_OUR_FUNCTION, IS_OUR_RELATION
 from tests.mutants.terms import without_each_condition
-from tests.tools import OURS
 
 Statements = Iterator[tuple[str, str]]  # name and SQL of each mutant
 
@@ -19,7 +19,7 @@ def policies(connection: Connection) -> Statements:
             (SELECT string_agg(CASE oid WHEN 0 THEN 'public' ELSE oid::regrole::text END, ', ')
             FROM unnest(polroles) AS oid),
             pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
-        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid WHERE relnamespace IN ({OURS}) ORDER BY 3, 1
+        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid WHERE {IS_OUR_RELATION} ORDER BY 3, 1
     """)
     for polname, policy, table, command, roles, using, check in found:
         name = f"policy {table} {polname}"
@@ -43,12 +43,12 @@ def policies(connection: Connection) -> Statements:
 
 
 def triggers(connection: Connection) -> Statements:
-    found = connection.execute(f"""
+    found = connection.execute("""
         SELECT tgname, tgrelid::regclass::text, pg_get_triggerdef(pg_trigger.oid),
             (SELECT json_object_agg(attname, format_type(atttypid, NULL)) FROM pg_attribute
             WHERE attrelid = tgrelid AND attnum > 0 AND NOT attisdropped)
-        FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-        WHERE relnamespace IN ({OURS}) AND NOT tgisinternal ORDER BY 1
+        FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+        WHERE pronamespace = to_regnamespace('chatbot_private') ORDER BY 1
     """)
     for trigger, table, definition, types in found:
         name = f"trigger {trigger}"
@@ -81,7 +81,7 @@ def triggers(connection: Connection) -> Statements:
 
 # By function: what of its body, and what could stand there instead.
 REPLACEMENTS = {
-    "claimed_user_id()": [
+    "token_sub()": [
         ("nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'", older)
         for older in (
             "coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),"
@@ -116,13 +116,14 @@ def functions(connection: Connection) -> Statements:
         SELECT CASE pronamespace WHEN 'public'::regnamespace THEN 'public.' ELSE '' END || proname || '()',
             oid::regprocedure::text, prosrc, pg_get_functiondef(oid), format_type(prorettype, NULL), prosecdef,
             provolatile, prosqlbody IS NOT NULL
-        FROM pg_proc WHERE pronamespace IN ({OURS}) ORDER BY 1
+        FROM pg_proc WHERE {IS_OUR_FUNCTION} ORDER BY 1
     """)
     for short, function, source, definition, returns, is_definer, volatility, is_parsed in found:
         name = f"function {short}"
         yield f"{name}: dropped", f"DROP FUNCTION {function} CASCADE"
-        for other in ("SESSION_USER", "'service_role'::name") if is_parsed else ():
-            assert "CURRENT_USER" in definition
+        for other in ("true", "false") if is_parsed and returns == "boolean" else ():
+            yield f"{name}: {other}", re.sub("RETURN .*", f"RETURN {other}", definition)
+        for other in ("SESSION_USER", "'service_role'::name") if "CURRENT_USER" in definition else ():
             yield f"{name}: {other} for CURRENT_USER", definition.replace("CURRENT_USER", other)
         for change, setting in () if is_parsed else SETTINGS.items():
             yield f"{name}: {change}", f"ALTER FUNCTION {function} {setting}"
@@ -160,7 +161,7 @@ def views(connection: Connection) -> Statements:
             FROM pg_rewrite JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
             WHERE ev_class = view.oid AND refclassid = 'pg_class'::regclass AND refobjid <> view.oid
         ) AS based (based_on)
-        WHERE relnamespace IN ({OURS}) AND relkind = 'v' ORDER BY 1
+        WHERE {IS_OUR_RELATION} AND relkind = 'v' ORDER BY 1
     """)
     for view, definition, options, columns in found:
         create = f"CREATE OR REPLACE VIEW {view} WITH ({options}) AS"
@@ -175,8 +176,9 @@ def views(connection: Connection) -> Statements:
 
 def checks(connection: Connection) -> Statements:
     found = connection.execute(f"""
-        SELECT conname, conrelid::regclass::text, pg_get_constraintdef(oid)
-        FROM pg_constraint WHERE connamespace IN ({OURS}) AND contype = 'c' ORDER BY 1
+        SELECT conname, conrelid::regclass::text, pg_get_constraintdef(pg_constraint.oid)
+        FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+        WHERE {IS_OUR_RELATION} AND contype = 'c' AND conname ~ ('^' || relname) ORDER BY 1
     """)
     for constraint, table, definition in found:
         swap = f"ALTER TABLE {table} DROP CONSTRAINT {constraint}, ADD CONSTRAINT {constraint}"

@@ -2,7 +2,8 @@
 
 DROPPED = """
     SELECT format('constraint %s: dropped', conname), format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', name, conname)
-    FROM pg_constraint JOIN relation ON relation.oid = conrelid WHERE contype <> 'n'
+    FROM pg_constraint JOIN relation ON relation.oid = conrelid
+    WHERE contype <> 'n' AND (contype <> 'c' OR conname ~ ('^' || relname))
     UNION ALL
     SELECT format('unique index %s: dropped', indexrelid::regclass),
         format('DROP INDEX %s CASCADE', indexrelid::regclass)

@@ -8,9 +8,9 @@ from itertools import pairwise
 KEYWORDS = re.compile(
     r"""'[^']*'|[();]|IS (?:NOT )?DISTINCT FROM|\bON CONFLICT\b"""
     r"""|\b(?:AND|OR|NOT|IF|ELSIF|CASE|WHEN|THEN|ELSE|END|RETURN)\b"""
-    r"""|\b(?:SELECT|FROM|CROSS|JOIN|ON|USING|WHERE|GROUP|ORDER|UNION)\b"""
+    r"""|\b(?:SELECT|FROM|CROSS|JOIN|ON|USING|WHERE|GROUP|HAVING|ORDER|UNION)\b"""
 )
-BEFORE_A_CONDITION = {"AND", "OR", "IF", "ELSIF", "WHERE", "WHEN", "ON"}
+BEFORE_A_CONDITION = {"AND", "OR", "IF", "ELSIF", "WHERE", "HAVING", "WHEN", "ON"}
 AFTER_A_CONDITION = {"AND", "OR"}
 Words = list[tuple[str, int, int]]  # keywords of one parenthesis, and where they begin and end
 
