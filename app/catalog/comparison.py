@@ -1,4 +1,4 @@
-"""How a live database differs from what is documented."""
+"""Compare a live database with the document."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -59,7 +59,7 @@ def in_schema(key: Key, schema: str) -> bool:
 
 
 def compared(expected: Facts, found: Facts) -> Iterator[Difference]:
-    """What of the expected facts is missing or other, and what else was found."""
+    """Yield each expected fact that is missing or different, and each thing that was not expected."""
     places = {key.place for key in expected}, {key.place for key in found}
     for key in sorted(expected.keys() | found.keys(), key=lambda key: (key.place, bool(key.place and key.name), key)):
         be = "are" if key.kind == "rights of" else "is"
@@ -78,22 +78,22 @@ def compared(expected: Facts, found: Facts) -> Iterator[Difference]:
 
 
 def is_harmless(key: Key, facts: dict[str, str]) -> bool:
-    """Whether something beside what is documented lets nobody see, write or learn more.
+    """Whether an undocumented thing lets nobody see, write or learn more.
 
-    That is an index of columns. A unique one tells of other tenants' rows, and one that computes runs code on them.
+    A plain index does. A unique index tells of other tenants' rows, and an index that computes runs code on them.
     """
     return key.kind == "index" and not {"Unique", "Computes"} & facts.keys()
 
 
 def detail(key: Key, facts: dict[str, str]) -> str:
-    """What somebody may do by a policy or right that is not ours."""
+    """Describe a policy or a grant that is not ours."""
     if key.kind not in {"policy", "rights of"}:
         return ""
     return ": " + ", ".join(f"{fact} {value}" for fact, value in facts.items())
 
 
 def changed(fact: str, was: str | None, now: str | None) -> str:
-    """Say how a fact changed; of one with several lines, the first line that did."""
+    """Describe how a fact changed; of several lines, the first line that differs."""
     where = ""
     if was and now and "\n" in was + now:
         lines = enumerate(zip_longest(was.split("\n"), now.split("\n")), 1)

@@ -1,4 +1,4 @@
-"""What `python -m app doctor` looks at, and what of it there is to mend."""
+"""Examine a database for `python -m app doctor`, and say what there is to mend."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -38,7 +38,7 @@ UNCOUNTED = text("""
 
 @dataclass(frozen=True)
 class Revision:
-    """Which revision a database is at.
+    """The revision of a database.
 
     Args:
         at: none, or one.
@@ -56,13 +56,13 @@ class Revision:
 
     @property
     def is_newest(self) -> bool:
-        """Whether the tables are what the rest is asked of."""
+        """Whether the database is at the newest revision, with no step half done."""
         return not self.pending and self.half_done is None
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was seen; of a database that is not at the newest revision only the revision, the role and the indexes.
+    """The result of an examination. Before the newest revision only revision, role and indexes are examined.
 
     Args:
         revision: where it is.
@@ -96,7 +96,7 @@ class Examination:
 
 
 def examine(config: Config, who: str | None = None, chatbot: UUID | None = None) -> Examination:
-    """Look at the database, in a read-only transaction that is rolled back.
+    """Examine the database in a read-only transaction, which is rolled back.
 
     Args:
         config: Alembic's settings; see `app.migration.settings`.
@@ -127,7 +127,7 @@ def examine(config: Config, who: str | None = None, chatbot: UUID | None = None)
 
 
 def with_role(error: SetupError) -> SetupError:
-    """The same error; where a right is missing, which also says whose: an application's role, perhaps."""
+    """Return the same error; if a privilege is missing, name the role that lacks it."""
     cause = error.__cause__
     if not isinstance(cause, DBAPIError) or not isinstance(cause.orig, InsufficientPrivilege):
         return error
@@ -140,7 +140,7 @@ def with_role(error: SetupError) -> SetupError:
 def seen(
     script: ScriptDirectory, heads: tuple[str, ...], context: MigrationContext, who: str | None, chatbot: UUID | None
 ) -> Examination:
-    """Look at all that is there."""
+    """Examine a database in an open transaction."""
     connection = context.connection
     assert connection is not None  # noqa: S101 - not offline
     revision = where(script, heads, connection, context.version_table)
@@ -170,7 +170,7 @@ def seen(
 
 
 def where(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Revision:
-    """Which revision a database is at."""
+    """Return the revision of a database."""
     applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
     chain = [each.revision for each in reversed(list(script.walk_revisions()))]
     return Revision(
@@ -183,7 +183,7 @@ def where(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
 
 
 def drift(connection: Connection, context: MigrationContext) -> list[str]:
-    """How a database at the newest revision differs from what this package ships: all that `alembic check` finds."""
+    """Return all that `alembic check` finds in a database at the newest revision."""
     differences = compare(connection, context.version_table).differences
     told = {each.key for each in differences}
     lines = [each.text for each in differences]
@@ -200,7 +200,7 @@ def drift(connection: Connection, context: MigrationContext) -> list[str]:
 
 
 def judged(found: Examination) -> Examination:
-    """Add what there is to mend, and what could not be judged."""
+    """Add what there is to mend, and what nobody could judge."""
     mend, unknown = found.mend, found.unknown
     if found.revision.half_done:
         mend.append(f"A step was interrupted: run `{found.revision.half_done}`.")

@@ -1,4 +1,4 @@
-"""Rows that belong to nothing, and how the indexes do."""
+"""Find rows whose parents are missing, and indexes that are invalid or unused."""
 
 from dataclasses import dataclass, field
 
@@ -125,7 +125,7 @@ INDEXED = [*TABLES, "audit_log"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that are not as they must be.
+    """Rows with a fault.
 
     Args:
         what: in words.
@@ -142,7 +142,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Indexes:
-    """How the indexes of our tables do.
+    """Indexes of our tables that are invalid or unused.
 
     Args:
         invalid: those that an interrupted build left, and what mends each.
@@ -156,18 +156,18 @@ class Indexes:
 
 
 def orphans(connection: Connection) -> list[Rows]:
-    """Rows whose parents are not there: where keys are missing, or were off while rows were loaded."""
+    """Count rows whose parents are missing. Without keys, or with keys turned off, such rows can be loaded."""
     trouble = hidden(connection, TABLES)
     return [counted(connection, *each, trouble) for each in ORPHANS]
 
 
 def leaderless_tenants(connection: Connection) -> Rows:
-    """Tenants whose chatbots nobody can manage."""
+    """Count tenants that have chatbots and no active admin."""
     return counted(connection, *LEADERLESS, hidden(connection, TABLES))
 
 
 def counted(connection: Connection, what: str, table: str, which: str, trouble: str) -> Rows:
-    """Count rows, unless the connection's role sees but a part of them."""
+    """Count rows, unless row security hides some of them from the connection's role."""
     if trouble:
         return Rows(what, None, [], trouble)
     try:
@@ -178,7 +178,7 @@ def counted(connection: Connection, what: str, table: str, which: str, trouble: 
 
 
 def indexes(connection: Connection, half_done: str | None) -> Indexes:
-    """How the indexes do.
+    """Find indexes that are invalid or unused.
 
     Args:
         connection: in a transaction.
@@ -193,7 +193,7 @@ def indexes(connection: Connection, half_done: str | None) -> Indexes:
 
 
 def remedy(name: str) -> str:
-    """What mends an invalid index: where REINDEX was interrupted, its leftover goes."""
+    """Return the statement that mends an invalid index: drop the leftover of a REINDEX, rebuild any other index."""
     if name.rstrip("0123456789").endswith(("_ccnew", "_ccold")):
         return f"DROP INDEX CONCURRENTLY public.{name}"
     return f"REINDEX INDEX CONCURRENTLY public.{name}"

@@ -1,4 +1,4 @@
-"""Whether the column of users that holds the token's sub still names one person at most."""
+"""Check that the column of users that holds the token's sub exists, and names one person at most."""
 
 from dataclasses import dataclass, field
 
@@ -52,7 +52,7 @@ class IdentityColumn:
 
     @property
     def faults(self) -> list[str]:
-        """What there is to mend, a sentence each."""
+        """The faults to mend, a sentence each."""
         if not self.exists:
             return [
                 f"users has no column {self.name}, which held the sub of people's tokens, so nobody sees a chatbot:"
@@ -74,12 +74,12 @@ class IdentityColumn:
 
 
 def identity_column(connection: Connection) -> str:
-    """The name of the column of users that holds the token's sub, as 006 recorded it."""
+    """Return the column of users that holds the token's sub, as 006 recorded it."""
     return name_in((connection.scalar(MARKER) or "").strip()) or "id"
 
 
 def examined_identity(connection: Connection) -> IdentityColumn:
-    """Look whether the column is there and unique, and if it is not, which subs name several people."""
+    """Examine the column: whether it exists, whether it is unique, and otherwise which subs name several people."""
     recorded = identity_column(connection)
     column = connection.execute(COLUMN, {"column": recorded}).one_or_none()
     if column is None:

@@ -1,7 +1,8 @@
-"""What a person can do with each table, by the grants and policies as they stand, evaluated as that person.
+"""Find out what a person can do with each table, by the current grants and policies.
 
-What they see is a SELECT of theirs. What they change or delete is that SELECT, restricted by the policies of the
-command. What they insert is asked of a row of their own that is never written.
+Every query runs as that person. To count what they see, it selects the rows. To count what they change or delete, it
+adds the policies of the command to that SELECT. To know whether they insert, it checks the policies against a row that
+is never written.
 """
 
 import json
@@ -83,7 +84,7 @@ CALLS = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|chatbot_private\.(\w+)\(\
 
 @dataclass(frozen=True)
 class Rows:
-    """How many rows somebody may do something with.
+    """The number of rows that a person may use in one way.
 
     Args:
         granted: whether they hold the right at all.
@@ -98,7 +99,7 @@ class Rows:
 
 @dataclass
 class Powers:
-    """What a person can do with one table or view; keys, guards and triggers may refuse more.
+    """The rights of a person on one table or view. Keys, guards and triggers may refuse more.
 
     Args:
         table: in schema public.
@@ -120,7 +121,7 @@ class Powers:
 
 
 def powers(connection: Connection, person: Person) -> list[Powers]:
-    """What a person can do with each of the tables, and with the view of published chatbots.
+    """Return what a person can do with each table, and with the view of published chatbots.
 
     Args:
         connection: in a read-only transaction, of a role that may become `authenticated`.
@@ -132,17 +133,17 @@ def powers(connection: Connection, person: Person) -> list[Powers]:
 
 
 class Evaluation:
-    """Asks what one person can do."""
+    """Queries about one person."""
 
     def __init__(self, connection: Connection, person: Person) -> None:
-        """Look which tables bind them by row security, and what the helpers say of them."""
+        """Find the tables whose row security binds the person."""
         self._connection, self._person = connection, person
         (bound,) = ask(connection, BOUND, person.identity)
         self._bound: Collection[str] = bound or ()
         self._helpers: dict[str, str] = {}
 
     def powers(self, grants: Row[Any]) -> Powers:
-        """What they can do with one table, of which they hold these grants."""
+        """Return what the person can do with one table, given their grants on it."""
         relation: str = grants.relation
         notes: list[str] = []
         found = Powers(
@@ -167,7 +168,7 @@ class Evaluation:
         return found
 
     def _guarded(self, updates: Collection[str]) -> Iterator[str]:
-        """What the guards refuse of the columns of users that the grants allow."""
+        """Name the columns of users that grants allow the person to change, and guards do not."""
         guarded: set[str] = set()
         for guard in self._connection.scalars(GUARDS, {"names": list(GUARDS_OF_USERS)}):
             guarded.update(GUARDS_OF_USERS[guard] or {self._person.identity_column})
@@ -178,7 +179,7 @@ class Evaluation:
             yield f"the guards refuse changes of {', '.join(columns)}, whatever grants allow"
 
     def _rows(self, relation: str, what: str, granted: bool, commands: list[str], notes: list[str]) -> Rows:
-        """Count what a SELECT of theirs finds that meets the policies of a command, too."""
+        """Count the rows that the person sees and that also meet the policies of a command."""
         if not granted:
             return Rows(granted=False)
         try:
@@ -195,7 +196,7 @@ class Evaluation:
         return Rows(granted=True, count=min(count, LIMIT), or_more=count > LIMIT)
 
     def _condition(self, relation: str, command: str, clause: str = "using") -> str:
-        """What the policies ask of a row, in SQL that the person may write themself.
+        """Return the condition that the policies set for a row, in SQL that the person may run.
 
         Args:
             relation: a table.
@@ -214,7 +215,7 @@ class Evaluation:
         return " AND ".join([allowed, *restrictive])
 
     def _said_by_helpers(self, expression: str) -> str:
-        """An expression with what our helpers say of the person in place of the calls.
+        """Replace calls of our helpers in an expression by the values that they return for the person.
 
         Policies call them past the lock of schema chatbot_private; who writes such a call is refused.
         """
@@ -234,7 +235,7 @@ class Evaluation:
         return CALLS.sub(said, expression)
 
     def _may_insert(self, relation: str, columns: list[str], notes: list[str]) -> bool | None:
-        """Whether the policies let them insert a row of their own, of the columns that they may give."""
+        """Whether the policies admit a new row of the person's own, made of the columns that they may set."""
         if not columns:
             return False
         key, other = {"messages": ("conversation_id", "conversation"), "feedback": ("message_id", "message")}.get(
@@ -260,7 +261,7 @@ class Evaluation:
         return None if allowed and lacks_other else allowed
 
     def _row_of_theirs(self, relation: str) -> dict[str, Any]:
-        """A row as they would insert it for themself."""
+        """Return a row that the person could insert as their own."""
         person = self._person
         row: dict[str, Any] = {"id": uuid4()}
         match relation:
@@ -282,7 +283,7 @@ class Evaluation:
         return row
 
     def _one_of_theirs(self, source: str, column: str) -> UUID | int | None:
-        """The id of something in a conversation of theirs that they see."""
+        """Return the id of a row in one of the person's conversations that the person sees."""
         one = f"SELECT {column} FROM {source} WHERE conversations.user_id = '{self._person.id}' LIMIT 1"
         try:
             found: UUID | int | None = ask(self._connection, f"SELECT ({one})", self._person.identity)[0]
@@ -293,7 +294,7 @@ class Evaluation:
         return found
 
     def _meets(self, relation: str, row: dict[str, Any]) -> bool:
-        """Whether a row, with the defaults of what it leaves out, meets the policies for INSERT."""
+        """Whether a row, completed by defaults, meets the policies for INSERT."""
         condition = self._condition(relation, "a", "check")
         if condition in {"true", "false"}:
             return condition == "true"
@@ -304,7 +305,7 @@ class Evaluation:
         return bool(ask(self._connection, f"SELECT {condition} FROM {record}", self._person.identity)[0])
 
     def _defaults(self, relation: str, row: dict[str, Any], condition: str) -> Iterator[tuple[str, str]]:
-        """The defaults of those columns that a condition names and a row leaves out."""
+        """Find the defaults of columns that a condition names and a row leaves out."""
         for name, is_generated, expression in self._connection.execute(DEFAULTS, {"relation": relation}):
             if name not in row and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", condition):
                 if is_generated:

@@ -1,4 +1,4 @@
-"""An examination in lines for a person."""
+"""Render an examination as lines for a person."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ ANSWER = 9
 
 
 def told(found: Examination) -> Iterator[str]:
-    """An examination in lines of at most 116 columns, without what a terminal would take for something else."""
+    """Yield an examination in lines of at most 116 columns, without control characters."""
     for title, lines in sections(found):
         yield from wrapped(title, "")
         for line in lines:
@@ -31,12 +31,12 @@ def told(found: Examination) -> Iterator[str]:
 
 
 def wrapped(line: str, indent: str) -> Iterator[str]:
-    """A line, broken where it is too long."""
+    """Yield a line, wrapped if it is too long."""
     yield from textwrap.wrap(printable(line), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
 
 
 def sections(found: Examination) -> Iterator[tuple[str, Iterable[str]]]:
-    """What is told, by title; a section without a fault is its title."""
+    """Yield the sections by title; a section without a fault is only its title."""
     yield found.revision.told, [f"pending: {', '.join(found.revision.pending)}"] if found.revision.pending else []
     yield found.role.told, []
     if found.drift is None:
@@ -66,7 +66,7 @@ def sections(found: Examination) -> Iterator[tuple[str, Iterable[str]]]:
 
 
 def person(who: Person, tables: list[Powers]) -> Iterator[tuple[str, Iterable[str]]]:
-    """Who somebody is, and what they can do."""
+    """Yield who a person is, and what they can do."""
     active = "" if who.is_active else "Not active: "
     tenant = f"tenant {who.tenant}" if who.tenant is not None else "a tenant that is not there"
     role = f"role {who.role}" if who.role is not None else "without a role"
@@ -77,14 +77,14 @@ def person(who: Person, tables: list[Powers]) -> Iterator[tuple[str, Iterable[st
 
 
 def ids_and_table(who: Person, tables: list[Powers]) -> Iterator[str]:
-    """Of whom it is told, and what."""
+    """Yield the person's ids, and the table of their rights."""
     sub = "" if who.identity_column == FRESH_IDENTITY else f"{who.identity_column} {who.sub}, "
     yield f"id {who.id}, {sub}tenant_id {who.tenant_id}"
     yield from table(tables)
 
 
 def table(tables: list[Powers]) -> Iterator[str]:
-    """What somebody can do with each table, below each other."""
+    """Yield a line for each table, with the rights on it."""
     yield row("table", "see", "insert", "change", "delete", "columns that they may change")
     for each in tables:
         inserts = "unknown" if each.inserts is None else "yes" if each.inserts else "no"
@@ -100,7 +100,7 @@ def row(name: str, *cells: str) -> str:
 
 
 def counted(rows: Rows) -> str:
-    """How many rows, in a word."""
+    """Return a number of rows in a word."""
     if not rows.granted:
         return "no"
     if rows.count is None:
@@ -109,7 +109,7 @@ def counted(rows: Rows) -> str:
 
 
 def orphans(found: list[Orphans]) -> Iterator[str]:
-    """Those that were found, and those that nobody knows of."""
+    """Yield the orphans that were found, and those that could not be counted."""
     some = [each for each in found if each.count]
     unknown = [each for each in found if each.count is None]
     for each in some:
@@ -124,7 +124,7 @@ def orphans(found: list[Orphans]) -> Iterator[str]:
 
 
 def indexes(found: Indexes) -> Iterator[tuple[str, Iterable[str]]]:
-    """How they do."""
+    """Yield the invalid and the unused indexes."""
     if found.invalid:
         yield "Invalid indexes:", [f"{name}: run `{remedy}`" for name, remedy in found.invalid]
     if found.unused:

@@ -1,4 +1,4 @@
-"""Whom one is connected as, and what row security makes of it."""
+"""Describe the role of the connection, and whether row security binds it."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ RIGHTS = text("""
 
 @dataclass(frozen=True)
 class Role:
-    """Whom one is connected as.
+    """The role of the connection.
 
     Args:
         name: the database role.
@@ -47,7 +47,7 @@ class Role:
 
 
 def role(connection: Connection) -> Role:
-    """Say whom a connection is, before any `act_as`."""
+    """Describe the role of a connection, before any `act_as`."""
     its = connection.execute(ROLE).one()
     rights = connection.execute(RIGHTS, {"names": TABLES}).all()
     free = [row.relname for row in rights if row.is_free]

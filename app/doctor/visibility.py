@@ -1,4 +1,4 @@
-"""Why somebody sees a chatbot, or does not."""
+"""Explain why a person sees a chatbot, or does not."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,7 +21,7 @@ UNPUBLISHED = "it is not published{}. Set is_published, as the admins of its ten
 
 @dataclass(frozen=True)
 class Visibility:
-    """Whether somebody sees a chatbot.
+    """Whether a person sees a chatbot, and why.
 
     Args:
         chatbot: its id.
@@ -51,7 +51,7 @@ def chatbot_id(given: str) -> UUID:
 
 
 def visibility(connection: Connection, chatbot: UUID, person: Person | None) -> Visibility:
-    """Say whether and why a person sees a chatbot.
+    """Find out whether and why a person sees a chatbot.
 
     Args:
         connection: in a read-only transaction, of a role that sees every chatbot.
@@ -107,7 +107,7 @@ def has_admin_role(connection: Connection, person: Person) -> bool:
 def judged(
     person: Person | None, is_published: bool, tenant_id: UUID, its_tenant: str, *, is_admin: bool
 ) -> tuple[bool, str]:
-    """Whether they should see it by the rules of this package, and why, in half a sentence and the remedy."""
+    """Return whether this package's rules let a person see a chatbot, and the reason with its remedy."""
     if person is None:
         without = "They see it without its prompt and parameters."
         return is_published, f"it is published. {without}" if is_published else UNPUBLISHED.format("")

@@ -1,4 +1,4 @@
-"""What preflight warned of before the platform was adopted, and still holds."""
+"""Repeat the warnings of preflight that still hold."""
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text

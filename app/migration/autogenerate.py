@@ -1,4 +1,4 @@
-"""What `alembic check` finds, and `alembic revision --autogenerate` writes: an Alembic plugin.
+"""Extend `alembic check` and `alembic revision --autogenerate`: an Alembic plugin.
 
 Stock autogenerate compares tables, columns, keys and indexes with the models. It sees neither policies, grants, guards
 nor functions. This plugin adds what differs from the documented catalog, and leaves out what is the platform's own.
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class DifferenceOp(ops.MigrateOperation):
-    """What differs from the documented catalog in one thing."""
+    """One difference from the documented catalog."""
 
     difference: Difference
 
@@ -54,21 +54,21 @@ class DifferenceOp(ops.MigrateOperation):
 
 
 class DifferencesOp(ops.OpContainer):
-    """All that differs from the documented catalog, and that autogenerate does not know how to write."""
+    """The differences from the documented catalog that autogenerate cannot write as operations."""
 
     def __init__(self, found: Iterable[Difference], *, alone: bool) -> None:
-        """Alone is what no other operation stands beside."""
+        """Keep the differences, and whether the revision has no other operation."""
         super().__init__([DifferenceOp(each) for each in found])
         self.alone = alone
 
     def reverse(self) -> "DifferencesOp":
-        """Nothing: a downgrade is written with its upgrade."""
+        """Return no operation: the author writes the downgrade together with the upgrade."""
         return DifferencesOp([], alone=False)
 
 
 @renderers.dispatch_for(DifferencesOp)
 def render_differences(_context: AutogenContext, op: DifferencesOp) -> list[str]:
-    """Comments for whoever writes the revision."""
+    """Render comments for the author of the revision."""
     if not op.ops:
         return []
     lines = ["# Differs from app/SCHEMA_DOCUMENTATION.md, and is for you to write:"]
@@ -120,12 +120,12 @@ def add_differences(context: AutogenContext, upgrade: ops.UpgradeOps) -> Priorit
 
 
 def is_known(name: str | None, kind: str, _parents: Mapping[str, Any]) -> bool:
-    """Whether to look at something in the database at all: a table that no model knows is the platform's own."""
+    """Whether to reflect a thing of the database: a table that no model knows is the platform's own."""
     return kind != "table" or name in Base.metadata.tables
 
 
 def is_judged(item: SchemaItem, _name: str | None, _kind: str, reflected: bool, counterpart: SchemaItem | None) -> bool:
-    """Whether to compare something: what no model knows is judged unless it may be harmless.
+    """Whether to compare a thing. Stock autogenerate judges what no model knows, except what may be harmless.
 
     The catalog judges an index that is not unique, a key to a table of the platform's own, and a column that the
     database generates: stock autogenerate fails at a column whose model states a default instead.
@@ -162,7 +162,7 @@ AUTOGENERATE: dict[str, Any] = {  # of Alembic's context
 
 
 def leave_theirs_alone(upgrade: ops.UpgradeOps, own: Collection[str], differences: Iterable[Difference]) -> None:
-    """Leave out what is the platform's own of its tables.
+    """Remove from the findings what is the platform's own.
 
     Args:
         upgrade: the findings of the stock comparison.
@@ -184,7 +184,7 @@ def is_a_finding(op: ops.MigrateOperation, judged: Collection[tuple[str, ...]]) 
 
 
 def written_by(upgrade: ops.OpContainer) -> Iterator[tuple[str, str, str, str]]:
-    """What the operations mend, as place, kind, name and fact in the catalog; fact "" stands for all of a thing."""
+    """Yield what the operations mend, as place, kind, name and fact of the catalog; fact "" is all of a thing."""
     for op in upgrade.ops:
         match op:
             case ops.OpContainer():
