@@ -7,6 +7,7 @@ from psycopg import Connection, errors
 
 from tests.people import (
     ACME,
+    ACME_ADMIN,
     ACME_COLLEAGUE,
     ACME_INACTIVE,
     ACME_INACTIVE_ADMIN,
@@ -64,6 +65,7 @@ FREE = """
     insert one through a view   guard  guard  guard     guard guard   guard  guard       1     1
     insert a user               grant      1      1         1     1       1      1       1     1
     change the address          grant      1      1         1     1       1      1       1     1
+    change an admin's address   grant      1      1         1     1       1      1       1     1
     set what it is              grant      1      1         1     1       1      1       1     1
     link to published           grant  guard      1         1     1   guard  guard       1     1
     link to draft               grant  guard  guard     guard     1   guard  guard       1     1
@@ -88,6 +90,7 @@ FREELY = {
     "insert one through a view": NEW_USER.format(ACME, "admin").replace("users", "profiles"),
     "insert a user": NEW_USER.format(ACME, "user"),
     "change the address": f"UPDATE users SET email = 'new@acme.example' {MINE}",
+    "change an admin's address": f"UPDATE users SET email = 'new@acme.example' WHERE id = '{ACME_ADMIN}'",
     "set what it is": f"UPDATE users SET role = role, tenant_id = tenant_id, is_active = is_active, id = id {MINE}",
     "link to published": LINK.format(PUBLISHED, OWN_OLD_TALK),
     "link to draft": LINK.format(DRAFT, OWN_OLD_TALK),
@@ -103,6 +106,25 @@ FREELY = {
 @pytest.mark.parametrize(("statement", "outcomes"), cases(FREE, FREELY))
 def test_guards_where_every_row_is_everybodys(free_place: Place, statement: str, outcomes: Outcomes) -> None:
     assert free_place.attempt_as_each(statement) == outcomes
+
+
+# A role that was there before may be NULL, and is the platform's own business where no admin's is concerned.
+NO_ROLES = """
+                            anonymous nobody member colleague admin member2 admin2 service owner
+    forget a member's role      grant      1      1         1     1       1      1       1     1
+    forget an admin's role      grant  guard  guard     guard guard   guard  guard       1     1
+    insert one without a role   grant      1      1         1     1       1      1       1     1
+"""
+WITHOUT_ROLES = {
+    "forget a member's role": f"UPDATE users SET role = NULL {MINE}",
+    "forget an admin's role": f"UPDATE users SET role = NULL WHERE id = '{ACME_ADMIN}'",
+    "insert one without a role": NEW_USER.format(ACME, "user").replace("'user')", "NULL)"),
+}
+
+
+@pytest.mark.parametrize(("statement", "outcomes"), cases(NO_ROLES, WITHOUT_ROLES))
+def test_guards_where_a_role_may_be_null(free_guide_place: Place, statement: str, outcomes: Outcomes) -> None:
+    assert free_guide_place.attempt_as_each(statement) == outcomes
 
 
 @pytest.mark.parametrize("who", [MEMBER, Who(HEIR, MEMBER.claims)], ids=["member", "heir"])
