@@ -16,9 +16,10 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from app.embedded import SUPERUSER, Server, installed_binaries, reachable_binaries, temporary_server
-from tests.people import EVERYBODY, GLOBEX, GLOBEX_DRAFT, INVITED, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
+from tests.people import ACME, EVERYBODY, GLOBEX, GLOBEX_DRAFT, INVITED, LOGIN_ROLES, NEWCOMER, NOBODY, Who, populate
 from tests.platforms import (
     FREEDOM,
+    ODD,
     ROLES,
     SUPABASE,
     SUPABASE_KEY,
@@ -178,6 +179,26 @@ def finish_as_elsewhere(connection: Connection) -> None:
     connection.execute("RESET session_replication_role")
 
 
+def make_odd_platform(url: URL) -> None:
+    """A platform whose columns have other types, adopted; those whose post is "owner" are admins."""
+    with connect(url) as connection:
+        connection.execute(f"{ROLES}; {ODD}".encode())
+        connection.execute("INSERT INTO tenants VALUES (%s, 'Acme'), (%s, 'Globex')", (ACME, GLOBEX))
+        connection.cursor().executemany(
+            "INSERT INTO users (id, tenant_id, email, role, is_active) VALUES (%s, %s, %s, %s, %s)",
+            [
+                (person, ACME if person < EVERYBODY[5] else GLOBEX, f"{person.int}@odd.example", post, active)
+                for person, post, active in zip(
+                    EVERYBODY,
+                    ("owner", "member", "owner", None, "owner", "owner", "member"),
+                    (True, True, None, False, False, True, True),
+                    strict=True,
+                )
+            ],
+        )
+    alembic(url, "-x", "admin_role=owner", "upgrade", "head")
+
+
 def free(url: URL) -> None:
     with connect(url) as connection:
         owner = connection.execute(
@@ -214,6 +235,7 @@ adopted_template = factories.postgresql_noproc(
 )
 guide_template = factories.postgresql_noproc(depends_on="host", dbname="guide", load=[loader(make_guides_platform)])
 by_hand_template = factories.postgresql_noproc(depends_on="host", dbname="by_hand", load=[loader(make_guide_by_hand)])
+odd_template = factories.postgresql_noproc(depends_on="host", dbname="odd", load=[loader(make_odd_platform)])
 free_template = factories.postgresql_noproc(depends_on="people_template", dbname="free", load=[loader(free)])
 free_supabase_template = factories.postgresql_noproc(
     depends_on="supabase_template", dbname="free_supabase", load=[loader(free)]
@@ -229,6 +251,7 @@ crowd_template = factories.postgresql_noproc(depends_on="people_template", dbnam
 empty_connection = factories.postgresql("empty_template")
 head_connection = factories.postgresql("head_template")
 guide = factories.postgresql("guide_template")  # the guide's own platform, adopted, with the same rows
+odd_connection = factories.postgresql("odd_template")  # an adopted platform whose columns have other types
 platform = factories.postgresql("people_template")  # a superuser's connection; the rows are those of tests.people
 
 

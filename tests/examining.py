@@ -7,7 +7,12 @@ from sqlalchemy import URL
 
 from app.doctor.examination import Examination, examine
 from app.migration.settings import configuration
+from tests.people import missing_roles
 from tests.tools import database_url, url_of
+
+OWNER = "doctor_owner"
+LOGIN = "doctor_login"  # without a right
+ROLES = missing_roles(f"{OWNER} LOGIN BYPASSRLS", f"{LOGIN} LOGIN NOINHERIT")
 
 
 def examined(url: URL, who: object = None, chatbot: UUID | None = None) -> Examination:

@@ -75,8 +75,18 @@ NO_TOKEN = Who("authenticated")
 SERVICE, OWNER = Who("service_role"), Who(None)
 
 
+DEFINED_ROLES: dict[str, str] = {}  # by name, as the tests define them
+
+
 def missing_roles(*roles: str) -> str:
-    """SQL that creates those of the roles (`name LOGIN IN ROLE ...`) that the cluster does not have yet."""
+    """SQL that creates those of the roles (`name LOGIN IN ROLE ...`) that the cluster does not have yet.
+
+    One name means one role in all tests, since those of one worker share a server.
+    """
+    for role in roles:
+        name = role.partition(" ")[0]
+        if DEFINED_ROLES.setdefault(name, role) != role:
+            raise ValueError(f"two tests define role {name}: {DEFINED_ROLES[name]!r} and {role!r}")
     return f"""
         DO $$
         DECLARE

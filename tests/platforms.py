@@ -231,6 +231,31 @@ GUIDE_TO_SUPABASE_OWNER = f"""
     $$;
 """
 
+# Columns of other types than ours, partitioned messages, and a role of users whose values are its own.
+ODD = """
+    CREATE TYPE speaker AS ENUM ('user', 'assistant');
+    CREATE TYPE post AS ENUM ('owner', 'member');
+    CREATE TABLE tenants (id uuid PRIMARY KEY, name varchar(80), created_at timestamp DEFAULT now());
+    CREATE TABLE users (
+        id uuid PRIMARY KEY, tenant_id uuid NOT NULL REFERENCES tenants, email varchar(320), role post,
+        is_active boolean, created_at timestamp DEFAULT now()
+    );
+    CREATE TABLE conversations (
+        id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tenant_id uuid NOT NULL REFERENCES tenants,
+        user_id uuid REFERENCES users, created_at timestamp DEFAULT now()
+    );
+    CREATE TABLE messages (
+        id bigint GENERATED ALWAYS AS IDENTITY, conversation_id uuid REFERENCES conversations ON DELETE CASCADE,
+        role speaker NOT NULL, content text, created_at timestamp NOT NULL DEFAULT now(), PRIMARY KEY (id, created_at)
+    ) PARTITION BY RANGE (created_at);
+    CREATE TABLE messages_of_winter PARTITION OF messages FOR VALUES FROM ('2025-12-21') TO ('2026-03-20');
+    CREATE TABLE messages_of_other_times PARTITION OF messages DEFAULT;
+    CREATE TABLE feedback (
+        id serial PRIMARY KEY, message_id bigint, user_id uuid REFERENCES users,
+        rating numeric(2,1) CHECK (rating BETWEEN 0.5 AND 5), comment text, created_at timestamp DEFAULT now()
+    )
+"""
+
 # A platform that leaves everything to its application.
 FREEDOM = """
     REVOKE ALL ON users, conversations FROM anon;

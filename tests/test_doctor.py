@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from app.doctor.report import WIDTH, told
 from app.doctor.visibility import chatbot_id
 from app.errors import SetupError
-from tests.examining import change, examined
+from tests.examining import LOGIN, OWNER, ROLES, change, examined
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -25,14 +25,8 @@ from tests.people import (
     GLOBEX_PUBLISHED,
     NOBODY,
     PUBLISHED,
-    missing_roles,
 )
 from tests.tools import NEWEST, alembic, connect, run, url_of
-
-OWNER = "doctor_owner"
-LOGIN = "doctor_login"  # without a right
-ROLES = missing_roles(f"{OWNER} LOGIN BYPASSRLS", f"{LOGIN} LOGIN NOINHERIT")
-
 
 # Revision
 

@@ -5,11 +5,10 @@ from psycopg import Connection
 from sqlalchemy import URL
 
 from app.doctor.report import told
-from tests.examining import change, examined
-from tests.people import ACME_COLLEAGUE, ACME_MEMBER, missing_roles
+from tests.examining import LOGIN, ROLES, change, examined
+from tests.people import ACME_COLLEAGUE, ACME_MEMBER
 from tests.tools import url_of
 
-LOGIN = "doctor_login"  # without a right
 DROP_UNIQUE = "ALTER TABLE users DROP CONSTRAINT users_auth_id_key"
 TWO_ROWS = f"""
     {DROP_UNIQUE};
@@ -91,7 +90,7 @@ def test_a_primary_key_that_is_gone_is_reported(platform: Connection) -> None:
 
 
 def test_how_many_share_a_sub_may_be_unknown(guide: Connection) -> None:
-    guide.execute(f"{missing_roles(f'{LOGIN} LOGIN')}; GRANT SELECT ON alembic_version TO {LOGIN}")
+    guide.execute(f"{ROLES}; GRANT SELECT ON alembic_version TO {LOGIN}")
     url = change(guide, TWO_ROWS).set(username=LOGIN)
     found = examined(url)
     assert found.identity is not None

@@ -10,12 +10,10 @@ from app.doctor import warnings
 from app.doctor.report import told
 from app.migration.preflight import preflight
 from app.migration.settings import configuration
-from tests.examining import change, examined
-from tests.people import missing_roles
+from tests.examining import LOGIN, ROLES, change, examined
 from tests.platforms import settle_guide
 from tests.tools import alembic, connect, database_url, run, url_of
 
-LOGIN = "doctor_login"  # without a right
 BACKEND = "doctor_backend"  # a login role of the application
 TABLES = "conversations, feedback, messages, tenants, users"
 TRUNCATE = f"anon and authenticated hold TRUNCATE or TRIGGER on {TABLES};"
@@ -101,7 +99,7 @@ def test_it_says_what_preflight_said(empty: URL) -> None:
 
 
 def test_a_role_without_rights_is_told_as_well(guide: Connection) -> None:
-    guide.execute(f"{missing_roles(f'{LOGIN} LOGIN')}; GRANT SELECT ON alembic_version TO {LOGIN}")
+    guide.execute(f"{ROLES}; GRANT SELECT ON alembic_version TO {LOGIN}")
     found = examined(change(guide, "SELECT 1").set(username=LOGIN))
     assert [each.startswith(TRUNCATE) for each in found.warnings or []] == [True]
     assert found.unknown[0] == "what preflight warned of (permission denied for table users)"

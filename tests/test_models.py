@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from psycopg import Connection
 from pytest_postgresql import factories
-from sqlalchemy import URL, create_engine, event, func, inspect, select
+from sqlalchemy import create_engine, event, func, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, configure_mappers, selectinload
 
 from app.models import Base, Chatbot, Conversation, Feedback, Message, Tenant, User
-from tests.conftest import loader
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -24,16 +23,13 @@ from tests.people import (
     ACME_INACTIVE_ADMIN,
     ACME_MEMBER,
     DRAFT,
-    EVERYBODY,
-    GLOBEX,
     OWN_ANSWER,
     OWN_FEEDBACK,
     OWN_OLD_TALK,
     OWN_TALK,
     PUBLISHED,
 )
-from tests.platforms import ROLES
-from tests.tools import PROJECT, alembic, connect, url_of
+from tests.tools import PROJECT, url_of
 
 
 def test_import_needs_neither_driver_nor_server_nor_alembic() -> None:
@@ -151,55 +147,6 @@ def test_tables_are_those_of_the_database(session: Session) -> None:
 
 
 # An adopted platform whose columns have other types
-
-ODD = """
-    CREATE TYPE speaker AS ENUM ('user', 'assistant');
-    CREATE TYPE post AS ENUM ('owner', 'member');
-    CREATE TABLE tenants (id uuid PRIMARY KEY, name varchar(80), created_at timestamp DEFAULT now());
-    CREATE TABLE users (
-        id uuid PRIMARY KEY, tenant_id uuid NOT NULL REFERENCES tenants, email varchar(320), role post,
-        is_active boolean, created_at timestamp DEFAULT now()
-    );
-    CREATE TABLE conversations (
-        id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tenant_id uuid NOT NULL REFERENCES tenants,
-        user_id uuid REFERENCES users, created_at timestamp DEFAULT now()
-    );
-    CREATE TABLE messages (
-        id bigint GENERATED ALWAYS AS IDENTITY, conversation_id uuid REFERENCES conversations ON DELETE CASCADE,
-        role speaker NOT NULL, content text, created_at timestamp NOT NULL DEFAULT now(), PRIMARY KEY (id, created_at)
-    ) PARTITION BY RANGE (created_at);
-    CREATE TABLE messages_of_winter PARTITION OF messages FOR VALUES FROM ('2025-12-21') TO ('2026-03-20');
-    CREATE TABLE messages_of_other_times PARTITION OF messages DEFAULT;
-    CREATE TABLE feedback (
-        id serial PRIMARY KEY, message_id bigint, user_id uuid REFERENCES users,
-        rating numeric(2,1) CHECK (rating BETWEEN 0.5 AND 5), comment text, created_at timestamp DEFAULT now()
-    )
-"""
-
-
-def make_odd_platform(url: URL) -> None:
-    """Adopt it, with two tenants and their people, whose owners are admins of chatbots."""
-    with connect(url) as connection:
-        connection.execute(f"{ROLES}; {ODD}".encode())
-        connection.execute("INSERT INTO tenants VALUES (%s, 'Acme'), (%s, 'Globex')", (ACME, GLOBEX))
-        connection.cursor().executemany(
-            "INSERT INTO users (id, tenant_id, email, role, is_active) VALUES (%s, %s, %s, %s, %s)",
-            [
-                (person, ACME if person < GLOBEX_PEOPLE else GLOBEX, f"{person.int}@odd.example", post, active)
-                for person, post, active in zip(
-                    EVERYBODY,
-                    ("owner", "member", "owner", None, "owner", "owner", "member"),
-                    (True, True, None, False, False, True, True),
-                    strict=True,
-                )
-            ],
-        )
-    alembic(url, "-x", "admin_role=owner", "upgrade", "head")
-
-
-GLOBEX_PEOPLE = EVERYBODY[5]
-odd_template = factories.postgresql_noproc(depends_on="host", dbname="odd", load=[loader(make_odd_platform)])
-odd_connection = factories.postgresql("odd_template")
 
 
 @pytest.fixture(params=["UTC", "America/New_York"])

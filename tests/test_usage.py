@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 from psycopg import Connection
-from pytest_postgresql import factories
 from sqlalchemy import URL, Engine, TableValuedAlias, create_engine, select
 from sqlalchemy.orm import Session
 
@@ -21,7 +20,6 @@ from app.migration.settings import configuration, revisions
 from app.migration.watching import SEARCH_PATH
 from app.models import functions
 from app.usage import usage
-from tests.conftest import loader
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -39,7 +37,6 @@ from tests.people import (
 from tests.platforms import PLAIN, ROLES
 from tests.policies import Place
 from tests.policies.test_usage import busy, same, told, usage_by_row
-from tests.test_models import make_odd_platform
 from tests.tools import alembic, connect, run, run_anew, url_of
 
 FUNCTIONS = {
@@ -289,9 +286,6 @@ def test_without_ratings_nothing_is_said(empty: URL, made: str) -> None:
 
 
 # Columns of other types
-
-odd_template = factories.postgresql_noproc(depends_on="host", dbname="odd", load=[loader(make_odd_platform)])
-odd_connection = factories.postgresql("odd_template")
 
 
 def test_an_odd_platforms_figures_are_what_counting_row_by_row_comes_to(odd_connection: Connection) -> None:
