@@ -438,7 +438,7 @@ def test_of_an_adopted_platform_downgrades_drop_no_row(adoptable: URL) -> None:
         "008: the role of 3 admins",
         "009: the chatbot of 2 conversations",
         "012: 4 entries of the audit log",
-        "013: the version that 2 conversations started with",
+        "013: the version that 2 conversations were linked to",
         "014: the category of 2 chatbots",
         "014: the tags of 3 chatbots",
     ]

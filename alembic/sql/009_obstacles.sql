@@ -2,7 +2,7 @@
 -- of our name, are renamed by this revision.
 WITH ours AS (
     SELECT FROM pg_trigger
-    WHERE tgrelid = to_regclass('public.conversations') AND tgname = 'conversations_guard_chatbot_update'
+    WHERE tgrelid = to_regclass('public.conversations') AND tgname = 'Conversations_guard_chatbot_update'
         AND tgfoid = to_regproc('chatbot_private.require_visible_chatbot')
 ), theirs AS (
     SELECT attrelid, attname, attnum, attgenerated, format_type(atttypid, atttypmod) AS its_type,
@@ -48,5 +48,5 @@ SELECT format('Trigger %s of conversations exists already', tgname),
     {rename_trigger}
 FROM pg_trigger
 WHERE tgrelid = to_regclass('public.conversations')
-    AND tgname IN ('conversations_guard_chatbot_insert', 'conversations_guard_chatbot_update')
+    AND tgname IN ('Conversations_guard_chatbot_insert', 'Conversations_guard_chatbot_update')
     AND NOT EXISTS (TABLE ours)

@@ -11,6 +11,6 @@ CROSS JOIN LATERAL (
             ' ON chatbots.id = chatbot_id WHERE chatbots.tenant_id <> conversations.tenant_id')
 ) AS faults (is_at_fault, what, show)
 WHERE conversation.chatbot_id IS NOT NULL AND is_at_fault
-    AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'conversations_guard_chatbot_update'
+    AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'Conversations_guard_chatbot_update'
         AND tgrelid = 'public.conversations'::regclass)
 GROUP BY what, show

@@ -2,7 +2,8 @@
 
 What: the table with its CHECKs, keys, indexes and row security; the two policies that need no users.role; the view
 published_chatbots, with the columns that anyone may see; a guard on id, tenant_id, is_active and the token's sub of
-users, which the row security of chatbots rests on. Until 008 nobody but service writes chatbots. Chatbots that the
+users, which the row security of chatbots rests on; triggers that refuse texts and settings that are too large, or that
+look empty, where they are changed. Until 008 nobody but service writes chatbots. Chatbots that the
 guide's SQL made by hand are taken over with their rows: they get our CHECKs and NOT NULL beside theirs, and our keys in
 place of theirs; settings that are NULL become {}, and created_by may be NULL. Their policies and grants stay until 008
 swaps them.
@@ -62,6 +63,11 @@ CHECKS = {
     "chatbots_max_tokens_check": "max_tokens >= 1",
     "chatbots_settings_check": "jsonb_typeof(settings) = 'object'",
 }
+# Enough for any model, and little enough for a save to be copied, compared and logged in milliseconds.
+LIMITS = {"description": 10_000, "system_prompt": 500_000}  # characters
+SETTINGS_BYTES = 1_000_000  # as text
+SETTINGS_DEPTH = 200  # arrays and objects within each other
+
 NEVER_NULL = (
     "tenant_id",
     "name",
@@ -81,7 +87,14 @@ INDEXES = (
     "idx_chatbots_created_at",
     "idx_chatbots_name",
 )
+WRITTEN_BY_TENANTS = ("name", "description", "system_prompt", "model", "temperature", "max_tokens", "settings")
 POLICIES = ("Users can view published chatbots in their tenant", "Demo user can view published chatbots")
+BOUNDING_TRIGGERS = {  # named to come first
+    "chatbots_admit_insert": ("BEFORE", "INSERT"),
+    "chatbots_admit_update": ("BEFORE", "UPDATE"),
+    "chatbots_admit_inserted": ("AFTER", "INSERT"),
+    "chatbots_admit_updated": ("AFTER", "UPDATE"),
+}
 COMMENTS = {
     "created_by": "The admin who made it; NULL once that person is gone",
     "system_prompt": "Instructions to the model; members of the tenant can read those of published chatbots",
@@ -101,7 +114,9 @@ def upgrade() -> None:
         take_over("chatbots", ARE_THEIRS)
         fill_settings()
     make_room()
+    create_bounds()
     create_chatbots()
+    bound_chatbots()
     refuse_somebody_elses()
     secure_chatbots()
     with op.get_context().autocommit_block():
@@ -128,6 +143,8 @@ def downgrade() -> None:
     # With the end of the step, so that none of theirs is taken for ours by a run that goes on after an interruption.
     put_back("007 indexes", at_once=True)
     put_back("007", at_once=True)
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.require_bounds()")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.looks_empty(text)")
     let_go("chatbots")
 
 
@@ -147,7 +164,7 @@ def create_guard() -> None:
             -- where no function calls, which may be the owner's (SECURITY DEFINER), or where such a key may be what
             -- changed the row, the session's role has to be entitled, too. A key that sets NULL sets nothing else.
             GET DIAGNOSTICS stack = PG_CONTEXT;
-            IF strpos(stack, E'\\n') = 0 OR EXISTS (
+            IF strpos(stack, chr(10)) = 0 OR EXISTS (
                 SELECT FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
                 WHERE conrelid = TG_RELID AND contype = 'f' AND TG_OP = 'UPDATE'
                     AND (confupdtype IN ('c', 'd') OR confdeltype = 'd'
@@ -253,6 +270,10 @@ def make_room() -> None:
             (definitions)
         WHERE {TO_TAKE_OVER}
         """,
+        *(
+            f"SELECT 'DROP TRIGGER IF EXISTS {name} ON public.chatbots' WHERE {TO_TAKE_OVER}"
+            for name in BOUNDING_TRIGGERS
+        ),
         # Rows may contradict it by then: a creator is deleted, and the chatbot stays.
         f"""
         SELECT 'DO $not_null$
@@ -281,8 +302,7 @@ def make_room() -> None:
         SELECT format('ALTER TABLE public.chatbots ALTER COLUMN %I SET STATISTICS %s', attname,
             coalesce(attstattarget, -1))
         FROM pg_attribute
-        WHERE attrelid = to_regclass('public.chatbots') AND {TO_TAKE_OVER}
-            AND attname IN ('name', 'description', 'system_prompt', 'model', 'settings')
+        WHERE attrelid = to_regclass('public.chatbots') AND {TO_TAKE_OVER} AND attname IN {WRITTEN_BY_TENANTS}
         """,
         f"""
         SELECT format('COMMENT ON TABLE public.chatbots IS %L', obj_description(oid, 'pg_class'))
@@ -354,6 +374,84 @@ def finish_taking_over() -> None:
     replace_foreign_keys("007 keys", "chatbots", "created_by", "chatbots_created_by_fkey")
 
 
+def create_bounds() -> None:
+    # The letters that show nothing are those of Unicode: white space, controls, marks of direction, joiners, variation
+    # selectors, fillers. In the collation "C" the list means the same on each server.
+    op.execute(r"""
+        CREATE OR REPLACE FUNCTION chatbot_private.looks_empty(given text) RETURNS boolean
+        LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+        SET standard_conforming_strings = on
+        AS $$
+        BEGIN
+            IF current_setting('server_encoding') <> 'UTF8' THEN
+                RETURN given COLLATE "C" !~ '[^[:space:][:cntrl:]]';
+            END IF;
+            RETURN given COLLATE "C" !~ ('[^[:space:][:cntrl:]\u0080-\u00A0\u00AD\u034F\u061C\u115F\u1160\u1680'
+                '\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F\u205F-\u206F\u2800\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0'
+                '\uFFF0-\uFFFB\U0001D159\U0001D173-\U0001D17A\U000E0000-\U000E0FFF]');
+        END
+        $$
+    """)
+    # It judges what is changed, so that what is too large from before can be published, moved and deleted.
+    texts = "".join(
+        f"""
+                WHEN NEW.{column} IS DISTINCT FROM OLD.{column} AND char_length(NEW.{column}) > {limit}
+                    THEN format('{column} has %s characters, and may have {limit}', char_length(NEW.{column}))"""
+        for column, limit in LIMITS.items()
+    )
+    blanks = "".join(
+        f"""
+                WHEN NEW.{column} IS DISTINCT FROM OLD.{column} AND chatbot_private.looks_empty(NEW.{column})
+                    THEN '{column} has no letter that can be seen'"""
+        for column in ("name", "system_prompt", "model")
+    )
+    op.execute(f"""
+        CREATE OR REPLACE FUNCTION chatbot_private.require_bounds() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS $$
+        DECLARE
+            settings jsonb := CASE WHEN record_image_ne(ROW(NEW.settings), ROW(OLD.settings)) THEN NEW.settings END;
+            fault text := CASE{texts}{blanks}
+                WHEN octet_length(settings::text) > {SETTINGS_BYTES}
+                    THEN format('settings have %s bytes, and may have {SETTINGS_BYTES}', octet_length(settings::text))
+                WHEN jsonb_path_exists(settings, 'strict $.**{{{SETTINGS_DEPTH + 1}}}')
+                    THEN 'settings are nested more than {SETTINGS_DEPTH} deep'
+            END;
+        BEGIN
+            IF fault IS NOT NULL THEN
+                RAISE EXCEPTION '%', fault USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NEW;
+        END
+        $$
+    """)
+    for function, comment in {
+        "looks_empty(text)": "Whether a text has no letter that can be seen",
+        "require_bounds()": "Trigger: refuses texts and settings that are too large, or that look empty",
+    }.items():
+        op.execute(f"COMMENT ON FUNCTION chatbot_private.{function} IS '{comment}'")
+        op.execute(f"""
+            REVOKE ALL ON FUNCTION chatbot_private.{function} FROM PUBLIC, anon, authenticated, service_role
+        """)
+
+
+def bound_chatbots() -> None:
+    # Before all other triggers of ours, and, as a later BEFORE trigger may write others, after them, before the log.
+    for name, (moment, event) in BOUNDING_TRIGGERS.items():
+        changed = " OR ".join(
+            f"record_image_ne(ROW(OLD.{column}), ROW(NEW.{column}))"
+            if column == "settings"
+            else f"OLD.{column} IS DISTINCT FROM NEW.{column}"
+            for column in ("name", "description", "system_prompt", "model", "settings")
+        )
+        when_changed = f"WHEN ({changed})" if event == "UPDATE" else ""
+        op.execute(f"""
+            CREATE OR REPLACE TRIGGER {name} {moment} {event} ON public.chatbots
+            FOR EACH ROW {when_changed}
+            EXECUTE FUNCTION chatbot_private.require_bounds()
+        """)
+
+
 def create_chatbots() -> None:
     op.execute("""
         CREATE TABLE IF NOT EXISTS public.chatbots (
@@ -372,12 +470,9 @@ def create_chatbots() -> None:
             updated_at timestamptz NOT NULL DEFAULT now()
         )
     """)
-    # No statistics of what tenants write: the planner estimates over all tenants' rows, and shows it to any of them.
-    op.execute("""
-        ALTER TABLE public.chatbots ALTER COLUMN name SET STATISTICS 0, ALTER COLUMN description SET STATISTICS 0,
-            ALTER COLUMN system_prompt SET STATISTICS 0, ALTER COLUMN model SET STATISTICS 0,
-            ALTER COLUMN settings SET STATISTICS 0
-    """)
+    # No statistics of these: the planner estimates over all tenants' rows, and shows it to any of them.
+    without = ", ".join(f"ALTER COLUMN {column} SET STATISTICS 0" for column in WRITTEN_BY_TENANTS)
+    op.execute(f"ALTER TABLE public.chatbots {without}")
     op.execute("COMMENT ON TABLE public.chatbots IS 'AI agents that a tenant''s admins configure and publish'")
     for column, comment in COMMENTS.items():
         op.execute(f"COMMENT ON COLUMN public.chatbots.{column} IS '{comment}'")

@@ -35,7 +35,7 @@ depends_on = None
 # No interrupted run of this revision made the column: that comes together with our guard.
 NOT_BEGUN = """NOT EXISTS (
             SELECT FROM pg_trigger
-            WHERE tgrelid = 'public.conversations'::regclass AND tgname = 'conversations_guard_chatbot_update'
+            WHERE tgrelid = 'public.conversations'::regclass AND tgname = 'Conversations_guard_chatbot_update'
                 AND tgfoid = to_regproc('chatbot_private.require_visible_chatbot')
         )"""
 KEY = "conversations_tenant_id_chatbot_id_fkey"
@@ -81,8 +81,8 @@ def downgrade() -> None:
     # With the end of the step, so that none of theirs is taken for ours by a run that goes on after an interruption.
     put_back("009 indexes", at_once=True)
     put_back("009", at_once=True)
-    op.execute("DROP TRIGGER conversations_guard_chatbot_update ON public.conversations")
-    op.execute("DROP TRIGGER conversations_guard_chatbot_insert ON public.conversations")
+    op.execute('DROP TRIGGER "Conversations_guard_chatbot_update" ON public.conversations')
+    op.execute('DROP TRIGGER "Conversations_guard_chatbot_insert" ON public.conversations')
     op.execute("DROP FUNCTION chatbot_private.require_visible_chatbot()")
     unless_taken_over("conversations.chatbot_id", "ALTER TABLE public.conversations DROP COLUMN chatbot_id")
     let_go("conversations.chatbot_id")
@@ -111,7 +111,8 @@ def take_over_links() -> None:
 
 def create_guard() -> None:
     # It runs as whoever writes, so row security of chatbots answers. AFTER, because a later BEFORE trigger could
-    # overrule it.
+    # overrule it. Its triggers' capital sorts them before those of foreign keys (RI_...): a chatbot that is hidden, one
+    # of another tenant and one that is not there get the same answer.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.require_visible_chatbot() RETURNS trigger
         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -134,12 +135,12 @@ def create_guard() -> None:
         REVOKE ALL ON FUNCTION chatbot_private.require_visible_chatbot() FROM PUBLIC, anon, authenticated, service_role
     """)
     op.execute("""
-        CREATE OR REPLACE TRIGGER conversations_guard_chatbot_insert AFTER INSERT ON public.conversations
+        CREATE OR REPLACE TRIGGER "Conversations_guard_chatbot_insert" AFTER INSERT ON public.conversations
         FOR EACH ROW WHEN (NEW.chatbot_id IS NOT NULL)
         EXECUTE FUNCTION chatbot_private.require_visible_chatbot()
     """)
     op.execute("""
-        CREATE OR REPLACE TRIGGER conversations_guard_chatbot_update AFTER UPDATE ON public.conversations
+        CREATE OR REPLACE TRIGGER "Conversations_guard_chatbot_update" AFTER UPDATE ON public.conversations
         FOR EACH ROW WHEN (NEW.chatbot_id IS NOT NULL AND OLD.chatbot_id IS DISTINCT FROM NEW.chatbot_id)
         EXECUTE FUNCTION chatbot_private.require_visible_chatbot()
     """)

@@ -19,6 +19,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    create_author()
     create_log()
     secure_log()
     create_trigger_functions()
@@ -42,6 +43,30 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.audit_truncation()")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.audit_row()")
     op.execute("DROP TABLE IF EXISTS public.audit_log")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.author()")
+
+
+def create_author() -> None:
+    # Until the transaction ends, nobody deletes whoever it names: who tries waits, and then finds what they did. It
+    # waits for nobody, since who deletes a person may wait for this transaction: somebody who is being deleted is not
+    # named any more.
+    op.execute("""
+        CREATE OR REPLACE FUNCTION chatbot_private.author() RETURNS uuid
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS $$
+        DECLARE
+            person uuid := chatbot_private.claimed_user_id();
+        BEGIN
+            PERFORM FROM public.users WHERE id = person FOR KEY SHARE SKIP LOCKED;
+            RETURN CASE WHEN FOUND THEN person END;
+        END
+        $$
+    """)
+    op.execute("""
+        COMMENT ON FUNCTION chatbot_private.author() IS
+            'The person whom the token names, who is not deleted before the transaction ends; NULL for nobody'
+    """)
+    op.execute("REVOKE ALL ON FUNCTION chatbot_private.author() FROM PUBLIC, anon, authenticated, service_role")
 
 
 def create_log() -> None:
@@ -52,7 +77,7 @@ def create_log() -> None:
             tenant_id uuid NOT NULL,
             changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
             id uuid NOT NULL DEFAULT gen_random_uuid(),
-            user_id uuid DEFAULT chatbot_private.claimed_user_id(),
+            user_id uuid DEFAULT chatbot_private.author(),
             database_role text NOT NULL DEFAULT coalesce(nullif(current_setting('role'), 'none'), session_user),
             action text NOT NULL,
             table_name text NOT NULL,
@@ -129,32 +154,40 @@ def secure_log() -> None:
 
 
 def create_trigger_functions() -> None:
-    # It writes as the owner, whoever changes the row. Arguments: the columns that are watched; none: all.
+    # It writes as the owner, whoever changes the row. Arguments: the columns that are watched; none: all. Values are
+    # taken out of the whole row: to put them together (jsonb_object_agg) takes time that grows with the square of their
+    # size. How a number or a time is written is no matter of the session's settings.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.audit_row() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        SET extra_float_digits = 1 SET TimeZone = 'UTC'
         AS $$
+        DECLARE
+            was jsonb := to_jsonb(OLD);
+            becomes jsonb := to_jsonb(NEW);
+            passed_over text[] := ARRAY(
+                SELECT key FROM jsonb_object_keys(CASE TG_OP WHEN 'INSERT' THEN becomes ELSE was END) AS its (key)
+                WHERE TG_NARGS > 0 AND key <> ALL (TG_ARGV)
+            );
         BEGIN
             IF TG_OP = 'UPDATE' AND OLD.tenant_id = NEW.tenant_id AND OLD.id = NEW.id THEN
+                passed_over := passed_over || ARRAY(
+                    SELECT key FROM jsonb_each(was) AS its (key, value)
+                    WHERE record_image_eq(ROW(value), ROW(becomes -> key))  -- which tells 1 from 1.0
+                );
                 INSERT INTO public.audit_log (tenant_id, action, table_name, row_id, old_values, new_values)
-                SELECT NEW.tenant_id, 'UPDATE', TG_TABLE_NAME, NEW.id,
-                    jsonb_object_agg(key, was), jsonb_object_agg(key, becomes -> key)
-                FROM to_jsonb(NEW) AS becomes, jsonb_each(to_jsonb(OLD)) AS old_row (key, was)
-                WHERE record_image_ne(ROW(was), ROW(becomes -> key))  -- which tells 1 from 1.0
-                    AND (TG_NARGS = 0 OR key = ANY (TG_ARGV))
-                HAVING count(*) > 0;
+                SELECT NEW.tenant_id, 'UPDATE', TG_TABLE_NAME, NEW.id, was - passed_over, becomes - passed_over
+                WHERE was - passed_over <> '{}';
                 RETURN NULL;
             END IF;
             -- To each tenant its own: of a row that moves, neither reads what it was, or became, in the other.
             IF TG_OP <> 'INSERT' THEN
                 INSERT INTO public.audit_log (tenant_id, action, table_name, row_id, old_values)
-                SELECT OLD.tenant_id, 'DELETE', TG_TABLE_NAME, OLD.id, jsonb_object_agg(key, value)
-                FROM jsonb_each(to_jsonb(OLD)) WHERE TG_NARGS = 0 OR key = ANY (TG_ARGV);
+                VALUES (OLD.tenant_id, 'DELETE', TG_TABLE_NAME, OLD.id, was - passed_over);
             END IF;
             IF TG_OP <> 'DELETE' THEN
                 INSERT INTO public.audit_log (tenant_id, action, table_name, row_id, new_values)
-                SELECT NEW.tenant_id, 'INSERT', TG_TABLE_NAME, NEW.id, jsonb_object_agg(key, value)
-                FROM jsonb_each(to_jsonb(NEW)) WHERE TG_NARGS = 0 OR key = ANY (TG_ARGV);
+                VALUES (NEW.tenant_id, 'INSERT', TG_TABLE_NAME, NEW.id, becomes - passed_over);
             END IF;
             RETURN NULL;
         END
@@ -188,6 +221,7 @@ def create_trigger_functions() -> None:
 
 def create_erasure() -> None:
     # What was done stays, by whom or to whom does not. It runs as its caller, so nobody but the owner could use it.
+    # Somebody who is still there may be at a save: the lock waits for its end.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.erase_from_audit_log(person uuid) RETURNS bigint
         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -197,6 +231,7 @@ def create_erasure() -> None:
             creator jsonb := jsonb_build_object('created_by', person);
             nobody jsonb := jsonb_build_object('created_by', NULL);
         BEGIN
+            PERFORM FROM public.users WHERE id = person FOR UPDATE;
             UPDATE public.audit_log SET
                 user_id = nullif(user_id, person),
                 row_id = CASE table_name WHEN 'users' THEN nullif(row_id, person) ELSE row_id END,

@@ -2,13 +2,13 @@
 
 What: chatbots.version numbers the configurations (prompt, model, parameters, settings) of a chatbot, 1, 2, 3;
 chatbots.lock_version moves with every save, and a save that states another than the row has is refused; the table
-chatbot_versions, which triggers write; conversations.chatbot_version, the version that a conversation started with;
+chatbot_versions, which triggers write; conversations.chatbot_version, the version that a conversation was linked to;
 restore_chatbot, which makes an old version the newest. Existing chatbots get version 1, five hundred at a time.
 Locks: SHARE ROW EXCLUSIVE on users (trigger), then ACCESS EXCLUSIVE on chatbots (columns with constant defaults: no
 rewrite; triggers, foreign key), then ACCESS EXCLUSIVE on conversations (a nullable column, triggers), each in a
 transaction of its own that lasts milliseconds. While five hundred chatbots get their version, for some tens of
 milliseconds, who changes one of those waits; all else goes on.
-Downgrade: drops all versions but the one that each chatbot has, and which one a conversation started with. ACCESS
+Downgrade: drops all versions but the one that each chatbot has, and which one a conversation was linked to. ACCESS
 EXCLUSIVE on conversations, then ACCESS EXCLUSIVE on users, then ACCESS EXCLUSIVE on chatbots, milliseconds each.
 """
 
@@ -75,7 +75,9 @@ def create_versions() -> None:
     """)
     op.execute("""
         ALTER TABLE public.chatbot_versions ALTER COLUMN system_prompt SET STATISTICS 0,
-            ALTER COLUMN model SET STATISTICS 0, ALTER COLUMN settings SET STATISTICS 0
+            ALTER COLUMN model SET STATISTICS 0, ALTER COLUMN temperature SET STATISTICS 0,
+            ALTER COLUMN max_tokens SET STATISTICS 0, ALTER COLUMN settings SET STATISTICS 0,
+            ALTER COLUMN version SET STATISTICS 0
     """)
     # What is looked through when a person is deleted. No foreign key: whoever saves a chatbot holds its row, and would
     # wait for their own, while whoever deletes a person holds that, and waits for their chatbots.
@@ -139,17 +141,23 @@ def secure_versions() -> None:
 
 
 def create_trigger_functions() -> None:
-    # Nobody chooses the number of a version. Who states the lock_version that they have read changes that row or none;
-    # who states none, as an application from before this revision, changes what is there. The code is one that
-    # PostgREST answers with 409 Conflict. An INSERT keeps the lock_version that it gives, for it may turn into an
-    # UPDATE ON CONFLICT.
+    # Nobody chooses the number of a version, nor at which lock_version a chatbot begins. Who states the lock_version
+    # that they have read changes that row or none; who states none, as an application from before this revision,
+    # changes what is there. The code is one that PostgREST answers with 409 Conflict. An INSERT keeps the lock_version
+    # that it states where the chatbot is there: it fails, or turns into an UPDATE (ON CONFLICT). It looks as the owner:
+    # who writes a chatbot may have no right to read.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.number_version() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
+        DECLARE
+            next integer := CASE OLD.lock_version WHEN 2147483647 THEN 1 ELSE OLD.lock_version + 1 END;
         BEGIN
             IF TG_OP = 'INSERT' THEN
                 NEW.version := 1;
+                IF NEW.lock_version <> 1 AND NOT EXISTS (SELECT FROM public.chatbots WHERE id = NEW.id) THEN
+                    NEW.lock_version := 1;
+                END IF;
                 RETURN NEW;
             END IF;
             IF NEW.lock_version <> OLD.lock_version THEN
@@ -163,11 +171,11 @@ def create_trigger_functions() -> None:
                 OR record_image_ne(ROW(OLD.settings), ROW(NEW.settings))  -- which tells 1 from 1.0
             THEN
                 NEW.version := OLD.version + 1;
-                NEW.lock_version := NEW.lock_version + 1;
+                NEW.lock_version := next;
             ELSIF OLD.name IS DISTINCT FROM NEW.name OR OLD.description IS DISTINCT FROM NEW.description
                 OR OLD.is_published IS DISTINCT FROM NEW.is_published
             THEN
-                NEW.lock_version := NEW.lock_version + 1;
+                NEW.lock_version := next;
             END IF;
             RETURN NEW;
         END
@@ -183,7 +191,7 @@ def create_trigger_functions() -> None:
             author uuid;
         BEGIN
             IF chatbot_private.token_sub() IS NOT NULL THEN
-                author := chatbot_private.claimed_user_id();
+                author := chatbot_private.author();
             ELSIF TG_OP = 'INSERT' THEN
                 author := NEW.created_by;
             END IF;
@@ -240,7 +248,7 @@ def create_trigger_functions() -> None:
         "number_version": "Trigger: numbers configurations and saves, and refuses a save of what was changed meanwhile",
         "keep_version": "Trigger: keeps each configuration of a chatbot",
         "forget_author": "Trigger: takes a person who is deleted out of the versions that they made",
-        "record_version": "Trigger: notes which version of its chatbot a conversation starts with",
+        "record_version": "Trigger: notes which version a chatbot has when a conversation is linked to it",
     }.items():
         op.execute(f"COMMENT ON FUNCTION chatbot_private.{function}() IS '{comment}'")
         op.execute(f"""
@@ -252,6 +260,9 @@ def number_versions() -> None:
     op.execute("""
         ALTER TABLE public.chatbots ADD COLUMN IF NOT EXISTS version integer NOT NULL DEFAULT 1,
             ADD COLUMN IF NOT EXISTS lock_version integer NOT NULL DEFAULT 1
+    """)
+    op.execute("""
+        ALTER TABLE public.chatbots ALTER COLUMN version SET STATISTICS 0, ALTER COLUMN lock_version SET STATISTICS 0
     """)
     op.execute("""
         COMMENT ON COLUMN public.chatbots.version IS
@@ -400,7 +411,8 @@ def record_what_conversations_start_with() -> None:
     op.execute("ALTER TABLE public.conversations ADD COLUMN IF NOT EXISTS chatbot_version integer")
     op.execute("""
         COMMENT ON COLUMN public.conversations.chatbot_version IS
-            'The version of its chatbot that it started with; NULL without one, and for those from before versions'
+            'The version that its chatbot had when they were linked, or linked again; NULL without a chatbot, and for'
+            ' links from before versions'
     """)
     op.execute("""
         CREATE OR REPLACE TRIGGER conversations_record_version_insert BEFORE INSERT ON public.conversations
@@ -465,7 +477,7 @@ LOSSES = """
     FROM public.chatbot_versions AS earlier JOIN public.chatbots ON chatbots.id = chatbot_id
     WHERE earlier.version < chatbots.version HAVING count(*) > 0
     UNION ALL
-    SELECT format('the version that %s conversations started with', count(*))
+    SELECT format('the version that %s conversations were linked to', count(*))
     FROM public.conversations WHERE chatbot_version IS NOT NULL HAVING count(*) > 0
 """
 

@@ -20,6 +20,9 @@ branch_labels = None
 depends_on = None
 
 PUBLIC = "id, tenant_id, name, description, model, is_published, created_at, updated_at"  # of 007's view
+GIVEN_TAGS, GIVEN_LENGTH = 100, 200  # as clients may give them, before what is blank or repeated is left out
+ASCII_SPACES = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)"
+SPACES = (0x85, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF)
 LABEL = r"{0} ~ '^\S(.*\S)?$' AND char_length({0}) <= 50"  # trimmed, and not blank
 
 
@@ -64,6 +67,7 @@ def downgrade() -> None:
     op.execute("ALTER TABLE public.chatbots DROP COLUMN IF EXISTS tags, DROP COLUMN IF EXISTS category")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.keep_tags()")
     op.execute("DROP FUNCTION IF EXISTS chatbot_private.normalise_labels()")
+    op.execute("DROP FUNCTION IF EXISTS chatbot_private.normal_label(text)")
 
 
 def create_tags() -> None:
@@ -151,24 +155,55 @@ def close_table(name: str) -> None:
 
 
 def create_trigger_functions() -> None:
-    # A tag that is blank is none, and of two that are the same the first counts. Case is kept, and tells tags apart.
-    op.execute(r"""
+    # A tag that is blank is none, and of two that are the same the first counts. Case is kept, and tells tags apart;
+    # how a letter with an accent is put together does not. What is no label is refused before it is walked.
+    op.execute(f"""
         CREATE OR REPLACE FUNCTION chatbot_private.normalise_labels() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
         DECLARE
-            blanks CONSTANT text := '^\s+|\s+$';
+            fault text := CASE
+                WHEN char_length(NEW.category) > {GIVEN_LENGTH}
+                    THEN format('category has %s characters, and may have 50', char_length(NEW.category))
+                WHEN cardinality(NEW.tags) > {GIVEN_TAGS}
+                    THEN format('tags are %s, and may be 20', cardinality(NEW.tags))
+                WHEN char_length(array_to_string(NEW.tags, '')) > {GIVEN_TAGS * GIVEN_LENGTH}
+                    THEN 'tags may have 50 characters each'
+            END;
+            label text;
         BEGIN
-            NEW.category := nullif(regexp_replace(NEW.category, blanks, '', 'g'), '');
-            IF NEW.tags IS NOT NULL THEN
-                NEW.tags := ARRAY(
+            IF fault IS NULL THEN
+                FOREACH label IN ARRAY NEW.category || NEW.tags LOOP
+                    IF btrim(label, {ASCII_SPACES}) <> '' AND chatbot_private.looks_empty(label) THEN
+                        fault := format('a category or tag has no letter that can be seen: %s', to_json(label));
+                    END IF;
+                END LOOP;
+                NEW.category := nullif(chatbot_private.normal_label(NEW.category), '');
+                NEW.tags := CASE WHEN NEW.tags IS NOT NULL THEN ARRAY(
                     SELECT tag
-                    FROM unnest(NEW.tags) WITH ORDINALITY AS its (given, place), regexp_replace(given, blanks, '', 'g')
+                    FROM unnest(NEW.tags) WITH ORDINALITY AS its (given, place), chatbot_private.normal_label(given)
                         AS tag
                     WHERE tag <> '' GROUP BY tag ORDER BY min(place)
-                );
+                ) END;
+            END IF;
+            IF fault IS NOT NULL THEN
+                RAISE EXCEPTION '%', fault USING ERRCODE = 'check_violation';
             END IF;
             RETURN NEW;
+        END
+        $$
+    """)
+    # In Unicode's form C, where the server knows it, without white space around it.
+    spaces = " || ".join(f"chr({letter})" for letter in SPACES)
+    op.execute(f"""
+        CREATE OR REPLACE FUNCTION chatbot_private.normal_label(given text) RETURNS text
+        LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+        AS $$
+        BEGIN
+            IF current_setting('server_encoding') = 'UTF8' THEN
+                RETURN btrim(normalize(given, NFC), {ASCII_SPACES} || {spaces});
+            END IF;
+            RETURN btrim(given, {ASCII_SPACES});
         END
         $$
     """)
@@ -192,12 +227,13 @@ def create_trigger_functions() -> None:
         $$
     """)
     for function, comment in {
-        "normalise_labels": "Trigger: trims category and tags, and leaves out what is blank or repeated",
-        "keep_tags": "Trigger: keeps a row for each tag of a chatbot",
+        "normal_label(text)": "A category or tag in the spelling that is kept: trimmed, and in Unicode''s form C",
+        "normalise_labels()": "Trigger: trims category and tags, and leaves out what is blank or repeated",
+        "keep_tags()": "Trigger: keeps a row for each tag of a chatbot",
     }.items():
-        op.execute(f"COMMENT ON FUNCTION chatbot_private.{function}() IS '{comment}'")
+        op.execute(f"COMMENT ON FUNCTION chatbot_private.{function} IS '{comment}'")
         op.execute(f"""
-            REVOKE ALL ON FUNCTION chatbot_private.{function}() FROM PUBLIC, anon, authenticated, service_role
+            REVOKE ALL ON FUNCTION chatbot_private.{function} FROM PUBLIC, anon, authenticated, service_role
         """)
 
 
@@ -206,11 +242,16 @@ def number_version(*labels: str) -> None:
     more = "".join(f"\n                OR OLD.{label} IS DISTINCT FROM NEW.{label}" for label in labels)
     op.execute(f"""
         CREATE OR REPLACE FUNCTION chatbot_private.number_version() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $$
+        DECLARE
+            next integer := CASE OLD.lock_version WHEN 2147483647 THEN 1 ELSE OLD.lock_version + 1 END;
         BEGIN
             IF TG_OP = 'INSERT' THEN
                 NEW.version := 1;
+                IF NEW.lock_version <> 1 AND NOT EXISTS (SELECT FROM public.chatbots WHERE id = NEW.id) THEN
+                    NEW.lock_version := 1;
+                END IF;
                 RETURN NEW;
             END IF;
             IF NEW.lock_version <> OLD.lock_version THEN
@@ -224,11 +265,11 @@ def number_version(*labels: str) -> None:
                 OR record_image_ne(ROW(OLD.settings), ROW(NEW.settings))  -- which tells 1 from 1.0
             THEN
                 NEW.version := OLD.version + 1;
-                NEW.lock_version := NEW.lock_version + 1;
+                NEW.lock_version := next;
             ELSIF OLD.name IS DISTINCT FROM NEW.name OR OLD.description IS DISTINCT FROM NEW.description
                 OR OLD.is_published IS DISTINCT FROM NEW.is_published{more}
             THEN
-                NEW.lock_version := NEW.lock_version + 1;
+                NEW.lock_version := next;
             END IF;
             RETURN NEW;
         END

@@ -46,6 +46,7 @@ def create_functions() -> None:
     op.execute(f"""
         CREATE OR REPLACE FUNCTION chatbot_private.tools_fault(tools jsonb) RETURNS text
         LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off
+        SET standard_conforming_strings = on
         AS $$
         BEGIN
             RETURN ({fault_of("tools_fault.tools")});
@@ -102,10 +103,13 @@ KEYWORDS = {
 
 
 def fault_of(tools: str) -> str:
-    # A query for the first fault, if there is one. Schemas within schemas are looked at to 64 deep.
+    # A query for the first fault, if there is one. Schemas within schemas are looked at to 64 deep, and places are told
+    # to 300 letters, so that the work grows with the size of the tools and no faster.
     takes = ", ".join(f"('{name}', '{what}')" for what, names in KEYWORDS.items() for name in names.split())
-    return FAULT.replace("TAKES", takes).replace("TOOLS", tools)
+    return FAULT.replace("TAKES", takes).replace("TOOLS", tools).replace("MOST", str(MOST))
 
+
+MOST = 128  # tools
 
 FAULT = r"""
     WITH RECURSIVE given (listed) AS (
@@ -116,6 +120,7 @@ FAULT = r"""
         SELECT n, format('settings.tools[%s]', n - 1), value, jsonb_typeof(value) = 'object'
         FROM given, jsonb_array_elements(CASE jsonb_typeof(listed) WHEN 'array' THEN listed ELSE '[]' END)
             WITH ORDINALITY AS its (value, n)
+        WHERE n <= MOST
     ), schema (n, depth, place, value) AS (
         SELECT n, 1, place || '.parameters', value -> 'parameters' FROM tool
         WHERE jsonb_typeof(value -> 'parameters') = 'object'
@@ -125,14 +130,14 @@ FAULT = r"""
         CROSS JOIN jsonb_each(CASE jsonb_typeof(schema.value) WHEN 'object' THEN schema.value ELSE '{}' END) AS entry
         JOIN keyword ON name = key
         CROSS JOIN LATERAL (
-            SELECT format('%s.%s', schema.place, key), entry.value WHERE takes = 'a schema'
+            SELECT left(format('%s.%s', schema.place, key), 300), entry.value WHERE takes = 'a schema'
             UNION ALL
-            SELECT format('%s.%s[%s]', schema.place, key, its.n - 1), its.value
+            SELECT left(format('%s.%s[%s]', schema.place, key, its.n - 1), 300), its.value
             FROM jsonb_array_elements(CASE jsonb_typeof(entry.value) WHEN 'array' THEN entry.value ELSE '[]' END)
                 WITH ORDINALITY AS its (value, n)
             WHERE takes = 'an array of schemas'
             UNION ALL
-            SELECT format('%s.%s.%s', schema.place, entry.key, its.key), its.value
+            SELECT left(format('%s.%s.%s', schema.place, entry.key, left(its.key, 300)), 300), its.value
             FROM jsonb_each(CASE jsonb_typeof(entry.value) WHEN 'object' THEN entry.value ELSE '{}' END) AS its
             WHERE takes = 'an object of schemas'
         ) AS within (place, value)
@@ -143,30 +148,36 @@ FAULT = r"""
         CROSS JOIN jsonb_each(CASE jsonb_typeof(schema.value) WHEN 'object' THEN schema.value ELSE '{}' END) AS entry
         JOIN keyword ON name = key
         CROSS JOIN LATERAL (
-            SELECT count(*), count(DISTINCT item), count(*) FILTER (WHERE jsonb_typeof(item) = 'string'),
-                count(*) FILTER (WHERE item #>> '{}' IN (
-                    'string', 'number', 'integer', 'boolean', 'object', 'array', 'null'
+            SELECT count(*), count(DISTINCT item),
+                count(*) FILTER (WHERE jsonb_typeof(item) = 'string'),
+                count(*) FILTER (WHERE item IN (
+                    '"string"', '"number"', '"integer"', '"boolean"', '"object"', '"array"', '"null"'
                 ))
             FROM jsonb_array_elements(
                 CASE jsonb_typeof(entry.value) WHEN 'array' THEN entry.value ELSE jsonb_build_array(entry.value) END
             ) AS item
+            WHERE takes IN ('a type of JSON, or an array of them', 'an array of strings, none twice')
         ) AS its
     ), fault (n, depth, place, fault, value) AS (
         SELECT 0, 0, 'settings.tools', 'must be an array', listed FROM given WHERE jsonb_typeof(listed) <> 'array'
         UNION ALL
+        SELECT 0, 0, 'settings.tools', 'may be MOST at most', NULL FROM given
+        WHERE CASE jsonb_typeof(listed) WHEN 'array' THEN jsonb_array_length(listed) END > MOST
+        UNION ALL
         SELECT n, 0, place, 'must be an object', value FROM tool WHERE NOT is_object
         UNION ALL
-        SELECT n, 0, format('%s.%s', place, key), 'is not known here', its.value
+        SELECT n, 0, format('%s.%s', place, left(key, 300)), 'is not known here', its.value
         FROM tool, jsonb_each(CASE WHEN is_object THEN value ELSE '{}' END) AS its (key, value)
         WHERE key NOT IN ('name', 'description', 'parameters')
         UNION ALL
         SELECT n, 0, place || '.name', 'must be 1 to 64 letters, digits, _ and -', value -> 'name' FROM tool
         WHERE (jsonb_typeof(value -> 'name') = 'string' AND value ->> 'name' ~ '^[A-Za-z0-9_-]{1,64}$') IS NOT TRUE
         UNION ALL
-        SELECT n, 0, place || '.name', 'must not be that of a tool before', value -> 'name' FROM tool
-        WHERE EXISTS (
-            SELECT FROM tool AS before WHERE before.n < tool.n AND before.value -> 'name' = tool.value -> 'name'
-        )
+        SELECT n, 0, place || '.name', 'must not be that of a tool before', name
+        FROM (
+            SELECT n, place, value -> 'name' AS name, row_number() OVER (PARTITION BY value -> 'name' ORDER BY n) AS nth
+            FROM tool
+        ) AS named WHERE nth > 1 AND name IS NOT NULL
         UNION ALL
         SELECT n, 0, place || '.description', 'must be a string that says when to call it', value -> 'description'
         FROM tool
@@ -189,10 +200,10 @@ FAULT = r"""
             WHEN 'a whole number from 0 on' THEN value::text ~ '^\d+(\.0+)?$'
             WHEN 'true or false' THEN kind = 'boolean'
             WHEN 'an array' THEN kind = 'array'
-            WHEN 'an array of something' THEN kind = 'array' AND items > 0
+            WHEN 'an array of something' THEN kind = 'array' AND value <> '[]'
             WHEN 'an array of strings, none twice' THEN kind = 'array' AND different = items AND strings = items
             WHEN 'a schema' THEN true
-            WHEN 'an array of schemas' THEN kind = 'array' AND items > 0
+            WHEN 'an array of schemas' THEN kind = 'array' AND value <> '[]'
             WHEN 'an object of schemas' THEN kind = 'object'
         END
     )

@@ -35,7 +35,7 @@ class AuditEntry(Base):
     changed_at: Mapped[datetime] = mapped_column(primary_key=True, server_default=func.clock_timestamp())
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     user_id: Mapped[UUID | None] = mapped_column(
-        server_default=text("chatbot_private.claimed_user_id()"),
+        server_default=text("chatbot_private.author()"),
         comment="The person whom the token named; NULL where none did, or once that person is erased",
     )
     database_role: Mapped[str] = mapped_column(

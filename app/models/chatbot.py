@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 from uuid import UUID
 
 from sqlalchemy import (
@@ -158,13 +159,13 @@ class Chatbot(Base):
 
     @classmethod
     def with_any_tag(cls, *tags: str) -> ColumnElement[bool]:
-        """The condition that a chatbot has one of these tags, in this spelling."""
-        return cls.id.in_(select(ChatbotTag.chatbot_id).where(ChatbotTag.tag.in_(tags)))
+        """The condition that a chatbot has one of these tags; case tells tags apart."""
+        return cls.id.in_(select(ChatbotTag.chatbot_id).where(ChatbotTag.tag.in_(as_kept(tags))))
 
     @classmethod
     def with_all_tags(cls, *tags: str) -> ColumnElement[bool]:
-        """The condition that a chatbot has each of these tags, in this spelling."""
-        wanted = set(tags)
+        """The condition that a chatbot has each of these tags; case tells tags apart."""
+        wanted = as_kept(tags)
         if not wanted:
             return true()
         having = select(ChatbotTag.chatbot_id).where(ChatbotTag.tag.in_(wanted)).group_by(ChatbotTag.chatbot_id)
@@ -183,3 +184,8 @@ class Chatbot(Base):
         self.temperature = version.temperature
         self.max_tokens = version.max_tokens
         self.settings = deepcopy(version.settings)
+
+
+def as_kept(tags: Iterable[str]) -> set[str]:
+    """Tags as the database keeps them: trimmed, and in Unicode's form C (revision 014)."""
+    return {normalize("NFC", tag).strip() for tag in tags}

@@ -60,7 +60,10 @@ class Conversation(Base):
     chatbot_version: Mapped[int | None] = mapped_column(
         server_default=FetchedValue(),
         server_onupdate=FetchedValue(),
-        comment="The version of its chatbot that it started with; NULL without one, and for those from before versions",
+        comment=(
+            "The version that its chatbot had when they were linked, or linked again; NULL without a chatbot, and for"
+            " links from before versions"
+        ),
     )
 
     __mapper_args__: dict[str, Any] = {"eager_defaults": True}  # noqa: RUF012 - an AsyncSession reads nothing later

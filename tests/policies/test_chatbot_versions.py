@@ -315,37 +315,37 @@ def test_whoever_moves_a_chatbot_moves_its_versions(place: Place) -> None:
         assert attempt(connection, OTHER_ADMIN, f"SELECT FROM chatbot_versions WHERE chatbot_id = '{DRAFT}'", {}) == 1
 
 
-# What a conversation starts with
+# Which version a conversation is linked to
 
 BEGIN = f"""
     INSERT INTO conversations (id, tenant_id, user_id, chatbot_id) VALUES ('{NOBODY}', '{ACME}', '{ACME_MEMBER}', {{}})
 """
 
 
-def started_with(connection: Connection, talk: UUID) -> int | None:
+def linked_version(connection: Connection, talk: UUID) -> int | None:
     found = connection.execute("SELECT chatbot_version FROM conversations WHERE id = %s", (talk,)).fetchone()
     assert found is not None
     return None if found[0] is None else int(found[0])
 
 
 @pytest.mark.parametrize("who", [MEMBER, SERVICE, OWNER], ids=["member", "service", "owner"])
-def test_a_conversation_records_the_version_that_it_starts_with(place: Place, who: Who) -> None:
+def test_a_conversation_records_the_version_that_it_is_linked_to_last(place: Place, who: Who) -> None:
     with connect(place.url) as connection, connection.transaction(force_rollback=True):
         do(connection, SERVICE, change("temperature = 1", PUBLISHED))
         do(connection, who, BEGIN.format(f"'{PUBLISHED}'"))
         do(connection, SERVICE, change("temperature = 2", PUBLISHED))
-        assert started_with(connection, NOBODY) == 2
+        assert linked_version(connection, NOBODY) == 2
         do(connection, who, f"UPDATE conversations SET title = 'Later' WHERE id = '{NOBODY}'")
-        assert started_with(connection, NOBODY) == 2
+        assert linked_version(connection, NOBODY) == 2
         do(connection, who, f"UPDATE conversations SET chatbot_id = NULL WHERE id = '{NOBODY}'")
-        assert started_with(connection, NOBODY) is None
+        assert linked_version(connection, NOBODY) is None
         do(connection, who, f"UPDATE conversations SET chatbot_id = '{PUBLISHED}' WHERE id = '{NOBODY}'")
-        assert started_with(connection, NOBODY) == 3
+        assert linked_version(connection, NOBODY) == 3
         do(connection, SERVICE, f"DELETE FROM chatbots WHERE id = '{PUBLISHED}'")
-        assert started_with(connection, NOBODY) is None
+        assert linked_version(connection, NOBODY) is None
 
 
-def test_nobody_chooses_the_version_that_a_conversation_starts_with(place: Place) -> None:
+def test_nobody_chooses_the_version_that_a_conversation_is_linked_to(place: Place) -> None:
     with connect(place.url) as connection, connection.transaction(force_rollback=True):
         do(
             connection,
@@ -354,11 +354,11 @@ def test_nobody_chooses_the_version_that_a_conversation_starts_with(place: Place
             .replace("chatbot_id)", "chatbot_id, chatbot_version)")
             .replace(f"'{PUBLISHED}')", f"'{PUBLISHED}', 7)"),
         )
-        assert started_with(connection, NOBODY) == 1
+        assert linked_version(connection, NOBODY) == 1
         do(connection, SERVICE, change("temperature = 1", PUBLISHED))
         for talk, version in ((NOBODY, 1), (OWN_OLD_TALK, None)):
             do(connection, SERVICE, f"UPDATE conversations SET chatbot_version = 7 WHERE id = '{talk}'")
-            assert started_with(connection, talk) == version
+            assert linked_version(connection, talk) == version
         do(
             connection,
             SERVICE,
@@ -370,7 +370,7 @@ def test_nobody_chooses_the_version_that_a_conversation_starts_with(place: Place
 def test_another_tenants_version_is_told_to_nobody(place: Place) -> None:
     """What cannot be linked is refused, whatever was looked up."""
     begin = BEGIN.format(f"'{GLOBEX_DRAFT}'") + " RETURNING chatbot_version"
-    assert place.attempt(begin, MEMBER, SERVICE, OWNER) == ["key"] * 3
+    assert place.attempt(begin, MEMBER, SERVICE, OWNER) == ["guard", "key", "key"]
     assert place.attempt(begin.replace(str(GLOBEX_DRAFT), str(PUBLISHED)), MEMBER) == [1]
 
 

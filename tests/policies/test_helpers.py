@@ -27,6 +27,7 @@ from tests.tools import become, connect
 HELPERS = [
     "token_sub()",
     "claimed_user_id()",
+    "author()",
     "user_id()",
     "tenant_id()",
     "is_admin()",
@@ -39,6 +40,8 @@ HELPERS = [
     "reporting_scope(NULL, NULL)",
     "erase_from_audit_log(NULL)",
     "tools_fault(NULL)",
+    "looks_empty(NULL)",
+    "normal_label(NULL)",
 ]
 REPORTS = [
     "chatbot_usage",
@@ -46,8 +49,13 @@ REPORTS = [
     "tenant_admins",
     "unpublished_chatbots",
 ]  # each with one in schema public that asks it
-TRIGGERS = ["touch_updated_at", "require_table_owner", "require_visible_chatbot", "audit_row", "audit_truncation"]
-TRIGGERS += [
+TRIGGERS = [
+    "touch_updated_at",
+    "require_table_owner",
+    "require_bounds",
+    "require_visible_chatbot",
+    "audit_row",
+    "audit_truncation",
     "number_version",
     "keep_version",
     "record_version",
@@ -140,14 +148,19 @@ def test_each_function_runs_as_it_should(place: Place) -> None:
     reading = {"claimed_user_id", "user_id", "tenant_id", "is_admin", "reporting_scope", *REPORTS}
     recorded = {"is_adopted", "identity_column", "admin_roles", "taken_over", "positive_from"}
     assert {name for name, definer, _, _ in found if definer} == reading | {
+        "author",
         "audit_row",
         "audit_truncation",
+        "require_bounds",
+        "number_version",
         "keep_version",
         "forget_author",
+        "normalise_labels",
         "keep_tags",
         "require_tools",
     }
-    assert {name for name, _, volatile, _ in found if volatile == "i"} == recorded | {"tools_fault"}
+    deciding = {"tools_fault", "looks_empty", "normal_label"}
+    assert {name for name, _, volatile, _ in found if volatile == "i"} == recorded | deciding
     assert {name for name, _, volatile, _ in found if volatile == "s"} == reading | {"token_sub"}
     assert {settings[0] for _, _, _, settings in found} == {"search_path=pg_catalog, pg_temp"}
     assert {name for name, _, _, settings in found if "row_security=off" in settings} == {*REPORTS}
