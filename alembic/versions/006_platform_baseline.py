@@ -513,6 +513,7 @@ def keep_no_statistics_of_what_tenants_write() -> None:
         ("conversations", "title"),
         ("messages", "content"),
         ("feedback", "comment"),
+        ("feedback", "rating"),
     ):
         on_a_fresh_install(f"ALTER TABLE public.{table} ALTER COLUMN {column} SET STATISTICS 0")
 

@@ -154,7 +154,7 @@ def create_guard() -> None:
     # Not a list of client roles: one that inherits authenticated has its rights under another name.
     op.execute("""
         CREATE OR REPLACE FUNCTION chatbot_private.require_table_owner() RETURNS trigger
-        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+        LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 SET TimeZone = 'UTC'
         AS $$
         DECLARE
             writer name := current_user;

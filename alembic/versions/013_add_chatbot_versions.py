@@ -409,6 +409,7 @@ def keep_first_versions() -> None:
 
 def record_what_conversations_start_with() -> None:
     op.execute("ALTER TABLE public.conversations ADD COLUMN IF NOT EXISTS chatbot_version integer")
+    op.execute("ALTER TABLE public.conversations ALTER COLUMN chatbot_version SET STATISTICS 0")
     op.execute("""
         COMMENT ON COLUMN public.conversations.chatbot_version IS
             'The version that its chatbot had when they were linked, or linked again; NULL without a chatbot, and for'

@@ -180,11 +180,15 @@ def test_statistics_show_no_values(platform: Connection) -> None:
     [
         ("chatbots WHERE system_prompt = 'Be helpful.'", "chatbots WHERE system_prompt = 'Be unique.'"),
         ("chatbots WHERE model = 'a-model'", "chatbots WHERE model = 'another-model'"),
+        ("chatbots WHERE max_tokens = 7777", "chatbots WHERE max_tokens = 7778"),
+        ("chatbots WHERE temperature = 0.7", "chatbots WHERE temperature = 0.123"),
+        ("chatbots WHERE lock_version = 1", "chatbots WHERE lock_version = 7777"),
+        ("conversations WHERE chatbot_version = 1", "conversations WHERE chatbot_version = 7777"),
         ("chatbots WHERE name < 'Finance'", "chatbots WHERE name < 'Writing'"),
         ("users WHERE email < 'person2'", "users WHERE email < 'person8'"),
         ("conversations WHERE title = 'Be helpful.'", "conversations WHERE title = 'Other'"),
     ],
-    ids=["prompt", "model", "name", "address", "title"],
+    ids=["prompt", "model", "tokens", "temperature", "saves", "version", "name", "address", "title"],
 )
 def test_estimates_tell_nothing_of_what_others_wrote(crowded: Connection, known: str, unknown: str) -> None:
     """An API may offer planned counts, and the planner looks at statistics over all tenants' rows."""

@@ -164,20 +164,25 @@ def test_a_version_that_is_too_large_is_not_restored(oversized: Connection) -> N
 
 # What a save costs
 
-SHAPES = {
+
+def deep_schema(levels: int) -> dict[str, Any]:
+    """A JSON Schema whose long list stands within others."""
+    schema: dict[str, Any] = {"type": "object", "enum": list(range(100_000))}
+    for _ in range(levels):
+        schema = {"type": "object", "not": schema}
+    return schema
+
+
+SHAPES: dict[str, dict[str, Any]] = {
     "short-keys": {f"{n:x}": 1 for n in range(70_000)},
     "arrays": {"a": [[]] * 240_000},
     "a-long-string": {"a": "[" * 990_000},
     "a-long-path": {"tools": [tool(properties={"p" * 100_000: {"allOf": [{}] * 20_000}})]},
     "many-keys-of-a-tool": {"tools": [tool(properties={f"{n}": {} for n in range(70_000)})]},
-    "a-deep-schema": {"tools": [tool(enum=list(range(100_000)))]},
+    "many-tools": {"tools": [tool(enum=list(range(1000))) | {"name": f"t{n}"} for n in range(128)]},
+    "a-deep-schema": {"tools": [tool(**deep_schema(60))]},
     "a-deep-description": {"tools": [tool(properties=nested(150, "y" * 900_000))]},
 }
-for _ in range(60):
-    SHAPES["a-deep-schema"]["tools"][0]["parameters"] = {
-        "type": "object",
-        "not": SHAPES["a-deep-schema"]["tools"][0]["parameters"],
-    }
 
 
 @pytest.mark.parametrize("settings", SHAPES.values(), ids=SHAPES)

@@ -136,9 +136,12 @@ def rows(connection: Connection, bot: UUID) -> set[tuple[UUID, str, bool]]:
         ),
         ([f"t{n}" for n in range(20)] + ["t1 "], [f"t{n}" for n in range(20)]),
         (["x" * 50 + " "], ["x" * 50]),
+        (["e\u0301", "\u00e9", "\u212b"], ["\u00e9", "\u00c5"]),
+        (["\u00a0sales\u200b", "sales", "\u3000\ufeffsales\u2009"], ["sales"]),
+        (["\u2764\ufe0f", "a\u200db"], ["\u2764\ufe0f", "a\u200db"]),
         ([], []),
     ],
-    ids=["order", "trimmed", "case", "blank", "odd", "twenty", "fifty", "none"],
+    ids=["order", "trimmed", "case", "blank", "odd", "twenty", "fifty", "accents", "spaces", "joined", "none"],
 )
 def test_tags_are_normalised(place: Place, how: str, written: list[str | None], kept: list[str]) -> None:
     with connect(place.url) as connection, connection.transaction(force_rollback=True):

@@ -117,6 +117,50 @@ def test_an_upsert_states_what_was_read(place: Place, stated: int, outcome: int 
     assert place.attempt(upsert, ADMIN, SERVICE, OWNER) == [outcome] * 3
 
 
+@pytest.mark.parametrize("who", [ADMIN, SERVICE, OWNER], ids=["admin", "service", "owner"])
+@pytest.mark.parametrize("stated", [2147483647, 2, 0, -1, -2147483648])
+def test_a_chatbot_begins_at_one_whatever_is_stated(place: Place, who: Who, stated: int) -> None:
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        become(connection, who)
+        made = connection.execute(
+            """
+            INSERT INTO chatbots (id, tenant_id, created_by, name, system_prompt, model, lock_version)
+            VALUES (%s, %s, %s, 'N', 'N', 'm', %s)
+            ON CONFLICT (id) DO UPDATE SET lock_version = EXCLUDED.lock_version
+            RETURNING version, lock_version
+            """,
+            (NOBODY, ACME, ACME_ADMIN, stated),
+        )
+        assert made.fetchone() == (1, 1)
+        saved = connection.execute(change("model = 'other'", NOBODY) + " RETURNING version, lock_version")
+        assert saved.fetchone() == (2, 2)
+
+
+def test_what_a_service_says_of_versions_is_not_taken(place: Place) -> None:
+    """Nor when it may write every column."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        do(
+            connection,
+            SERVICE,
+            f"""
+            INSERT INTO chatbots (id, tenant_id, name, system_prompt, model, version, lock_version)
+            VALUES ('{NOBODY}', '{ACME}', 'N', 'N', 'm', 7, 7)
+            """,
+            change("version = 9, name = 'New'", NOBODY),
+        )
+        assert numbers(connection, NOBODY) == (1, 2)
+
+
+def test_the_largest_number_of_saves_stops_nobody(place: Place) -> None:
+    """As there may be one from before INSERT was told otherwise."""
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("UPDATE chatbots SET lock_version = 2147483647 WHERE id = %s", (DRAFT,))
+        connection.execute("SET LOCAL session_replication_role = origin")
+        do(connection, SERVICE, "UPDATE chatbots SET model = 'newer'")
+        assert numbers(connection, DRAFT) == (2, 1)
+
+
 def test_they_are_truncated_by_their_owner_alone(place: Place) -> None:
     for who in (Who("anon"), MEMBER, ADMIN, SERVICE):
         assert place.attempt("TRUNCATE chatbot_versions", who) == ["grant"]

@@ -1,6 +1,7 @@
 """Who may do what with conversations: design §3's row for it."""
 
 import pytest
+from psycopg import Error
 
 from tests.people import (
     ACME,
@@ -12,11 +13,13 @@ from tests.people import (
     COLLEAGUES_TALK,
     DRAFT,
     GLOBEX,
+    GLOBEX_DRAFT,
     GLOBEX_MEMBER,
     GLOBEX_PUBLISHED,
     GLOBEX_TALK,
     INACTIVES_TALK,
     MEMBER,
+    NOBODY,
     OWN_OLD_TALK,
     OWN_TALK,
     OWNER,
@@ -24,6 +27,7 @@ from tests.people import (
     SERVICE,
 )
 from tests.policies import Outcomes, Place, cases, on_each
+from tests.tools import become, connect
 
 ROWS = {
     "the member's": OWN_TALK,
@@ -126,4 +130,18 @@ def test_conversations(fresh_place: Place, statement: str, outcomes: Outcomes) -
 )
 def test_nobody_links_to_another_tenants_chatbot(place: Place, link: str) -> None:
     """No positive half on the same statement, as there is none: service and owner are refused, too."""
-    assert place.attempt(link, MEMBER, SERVICE, OWNER) in (["guard", "key", "key"], ["key", "key", "key"])
+    assert place.attempt(link, MEMBER, SERVICE, OWNER) == ["guard", "key", "key"]
+
+
+@pytest.mark.parametrize("link", [LINK.format("{}", OWN_TALK), BEGIN.format(ACME, ACME_MEMBER, "{}")])
+def test_a_hidden_chatbot_and_none_get_the_same_answer(place: Place, link: str) -> None:
+    """Of their own tenant, of another, or nowhere: who may not see it is not told which."""
+    answers = set()
+    for bot in (DRAFT, GLOBEX_PUBLISHED, GLOBEX_DRAFT, NOBODY):
+        with connect(place.url.set(username="authenticator")) as connection, connection.transaction():
+            become(connection, MEMBER)
+            with pytest.raises(Error) as refused, connection.transaction():
+                connection.execute(link.format(bot).encode())
+        answers.add((refused.value.sqlstate, str(refused.value).replace(str(bot), "ID")))
+    assert len(answers) == 1
+    assert answers.pop()[0] == "42501"
