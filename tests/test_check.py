@@ -296,6 +296,32 @@ def test_a_restored_database_passes(
     assert checked.stdout == "No new upgrade operations detected.\n", checked.stderr
 
 
+def test_data_alone_is_restored_also_where_it_is_larger_than_a_save_may_be(
+    platform: Connection, head: URL, server: Server
+) -> None:
+    """As the README says, with --disable-triggers: versions, tags and the log come from the dump."""
+    with platform.transaction():
+        platform.execute("SET LOCAL session_replication_role = replica")
+        platform.execute("UPDATE chatbots SET description = repeat('x', 20000), lock_version = 7")
+        platform.execute("UPDATE chatbots SET settings = jsonb_build_object('a', repeat('x', 2000000)), version = 1")
+        platform.execute("UPDATE chatbot_versions SET settings = jsonb_build_object('a', repeat('x', 2000000))")
+    tables = ("chatbots", "chatbot_versions", "chatbot_tags", "audit_log", "conversations")
+    options = [
+        "--data-only",
+        "--disable-triggers",
+        "--exclude-table=public.alembic_version",
+        "--exclude-schema=chatbot_private",
+    ]
+    dump = [server.binaries / "pg_dump", *options, libpq_url(url_of(platform))]
+    dumped = subprocess.run(dump, capture_output=True, check=True).stdout
+    psql = [str(server.binaries / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", libpq_url(head)]
+    subprocess.run(psql, input=dumped, capture_output=True, check=True)
+    with connect(head) as restored:
+        for table in tables:
+            rows = f"SELECT md5(its::text) FROM {table} AS its ORDER BY 1".encode()
+            assert restored.execute(rows).fetchall() == platform.execute(rows).fetchall() != []
+
+
 @pytest.mark.parametrize(
     "setting",
     ["quote_all_identifiers = on", "search_path = ''", "client_encoding = 'SQL_ASCII'"],
