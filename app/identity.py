@@ -6,20 +6,29 @@ stand between the application and the server.
 
 The identity is an execution option, which a session hands to every connection that it takes. `begin` sets the identity
 in the database when a connection begins a transaction; `go_on` sets it when the option reaches an open transaction.
-`refuse_to_go_on_alone` refuses statements on a connection that has the option but not the identity. Two cases escape
-these checks: a statement of the driver's own cursor (call the connection's `begin()` first), and an engine whose pool
-does not roll back (`pool_reset_on_return=None`).
+`refuse_to_go_on_alone` refuses statements on a connection that has the option but not the identity.
+
+How it knows: `BECOME` also marks the transaction. The mark is a setting that the server reports to the client whenever
+its value changes, without being asked. The database undoes mark and identity together, so a COMMIT or ROLLBACK in SQL
+text, or a savepoint's rollback, shows before the next statement, at no round trip. The mark is the opposite value of
+`default_transaction_read_only`: that setting matters only to a transaction that begins while it is set, and this one
+has begun. (`application_name` would do as well, but people search for it, and triggers record it.)
+
+Three cases escape these checks: a statement of the driver's own cursor (call the connection's `begin()` first); a text
+of several statements, whose first ends the transaction; and, on an engine whose pool does not roll back
+(`pool_reset_on_return=None`), a connection without an identity that goes on in somebody's transaction.
 """
 
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
-from psycopg.pq import TransactionStatus
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 if TYPE_CHECKING:  # greenlet is installed only with the extra `asyncio`
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -28,15 +37,17 @@ ACTING_AS = "acting_as"  # the execution option
 
 # Supabase's auth.uid() prefers request.jwt.claim.sub, and older ones read nothing else. Both settings hold the same
 # sub, so every version of auth.uid() agrees with our helpers, and a leftover value cannot win.
-BECOME = text("""
+MARK = "default_transaction_read_only"
+BECOME = text(f"""
     SELECT set_config('role', :role, true),
         set_config('request.jwt.claims', :claims, true),
-        set_config('request.jwt.claim.sub', :sub, true)
+        set_config('request.jwt.claim.sub', :sub, true),
+        set_config('{MARK}', CASE current_setting('{MARK}') WHEN 'on' THEN 'off' ELSE 'on' END, true) AS mark
 """)
 
 # These options hold for BECOME alone: no server-side cursor delays it, and our own check lets it pass.
 BECOMING = "becoming"
-AT_ONCE = {"stream_results": False, "yield_per": None, BECOMING: True}
+AT_ONCE = {"stream_results": False, "yield_per": None, BECOMING: BECOME}
 
 
 class Identity(NamedTuple):
@@ -47,8 +58,17 @@ class Identity(NamedTuple):
     sub: str = ""
 
 
-# The identity that each connection was last given in the database.
-given: WeakKeyDictionary[Connection, Identity] = WeakKeyDictionary()
+class Given(NamedTuple):
+    """The identity that a connection was last given in the database, and the mark of that transaction."""
+
+    connection: "ref[Connection]"
+    identity: Identity
+    mark: str
+
+
+DriverConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+given: WeakKeyDictionary[DriverConnection, Given] = WeakKeyDictionary()
+acting: WeakKeyDictionary[Session, Identity] = WeakKeyDictionary()
 
 
 def act_as(target: "Session | AsyncSession | Connection | AsyncConnection", sub: UUID | str) -> None:
@@ -127,14 +147,20 @@ def assume_in_session(session: Session, identity: Identity) -> None:
             raise RuntimeError("act_as lets go of what the session has loaded: commit or expunge its changes first")
         session.expunge_all()
     session.execution_options = session.execution_options.union({ACTING_AS: identity})
+    acting[session] = identity
 
 
 def become(connection: Connection, identity: Identity) -> None:
     """Set role and claims for the connection's transaction, in one round trip."""
     if connection.dialect.detect_autocommit_setting(below(connection)):
         raise RuntimeError("act_as needs transactions, and the connection is in autocommit mode")
-    connection.execute(BECOME, identity._asdict(), execution_options=AT_ONCE).close()
-    given[connection] = identity
+    driver_connection = driver_of(connection)
+    if stands(driver_connection):
+        raise RuntimeError("act_as found somebody's transaction still open: have the pool roll back what it takes back")
+    mark = connection.execute(BECOME, identity._asdict(), execution_options=AT_ONCE).one().mark
+    given[driver_connection] = Given(ref(connection), identity, mark)
+    if not stands(driver_connection):
+        raise RuntimeError(f"act_as needs the server's reports of {MARK}: connect without the pooler that drops them")
 
 
 def below(connection: Connection) -> DBAPIConnection:
@@ -142,14 +168,32 @@ def below(connection: Connection) -> DBAPIConnection:
     return cast(DBAPIConnection, connection.connection.dbapi_connection)
 
 
+def driver_of(connection: Connection) -> DriverConnection:
+    """Return the connection of psycopg itself."""
+    return cast(DriverConnection, connection.dialect.get_driver_connection(below(connection)))
+
+
+def stands(driver_connection: DriverConnection) -> bool:
+    """Return whether the transaction that was last given an identity still has it, by what the server reported."""
+    last = given.get(driver_connection)
+    info = driver_connection.info
+    return (
+        last is not None
+        and info.transaction_status != TransactionStatus.IDLE
+        and info.parameter_status(MARK) == last.mark
+    )
+
+
 @event.listens_for(Engine, "set_connection_execution_options")
 def go_on(connection: Connection, options: dict[str, Any]) -> None:
     """Set the identity in a transaction that is already open when the connection gets the option."""
-    if ACTING_AS not in options or not connection.in_transaction():
+    if ACTING_AS not in options:
         return
     identity: Identity = options[ACTING_AS]
+    if not isinstance(identity, Identity):
+        raise TypeError("an identity is not taken away: close the connection, or take another session")
     current = connection.get_execution_options().get(ACTING_AS)
-    if current == identity:
+    if current == identity or not connection.in_transaction():
         return
     if current is not None or connection.in_nested_transaction():
         raise RuntimeError("act_as comes before a transaction, or first in it: commit or roll back first")
@@ -178,15 +222,36 @@ def refuse_to_go_on_alone(
     context: ExecutionContext,
     _many: bool,
 ) -> None:
-    """Refuse a statement if the identity was never set, or if a COMMIT in the text of a statement ended it."""
+    """Refuse a statement if the identity was never set, or if SQL has undone it since."""
     identity = connection.get_execution_options().get(ACTING_AS)
-    if identity is None or BECOMING in context.execution_options:
+    if identity is None or context.execution_options.get(BECOMING) is BECOME:
         return
-    if given.get(connection) != identity:
+    driver_connection = driver_of(connection)
+    last = given.get(driver_connection)
+    if last is None or last.connection() is not connection or last.identity != identity:
         raise RuntimeError("act_as was not told of the transaction's beginning: import app.identity first of all")
-    driver_connection = connection.dialect.get_driver_connection(below(connection))
-    if driver_connection.info.transaction_status == TransactionStatus.IDLE:
-        raise RuntimeError("act_as holds in transactions that SQLAlchemy begins and ends: SQL has ended this one")
+    if driver_connection.pgconn.pipeline_status != PipelineStatus.OFF:
+        raise RuntimeError("act_as does not go with the driver's pipelines, which delay the server's answers")
+    if driver_connection.info.transaction_status == TransactionStatus.INERROR:
+        return  # the server refuses it, unless it rolls back
+    if not stands(driver_connection):
+        raise RuntimeError(
+            "act_as holds in transactions that SQLAlchemy begins and ends: SQL has ended this one, or has rolled back"
+            " to a savepoint before act_as"
+        )
+
+
+@event.listens_for(Session, "after_begin")
+def act_again(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    """Give a connection the identity whose option was lost when somebody replaced the session's options."""
+    identity = acting.get(session)
+    if identity is None or connection.get_execution_options().get(ACTING_AS) == identity:
+        return
+    try:
+        assume(connection, identity)
+    except BaseException:
+        connection.invalidate()  # otherwise the session would send later statements all the same
+        raise
 
 
 @event.listens_for(Engine, "begin_twophase")

@@ -1,18 +1,21 @@
-"""A real PgBouncer in transaction mode, for a `with` block."""
+"""What stands between an application and the server: a real PgBouncer in transaction mode, and a worse pooler."""
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 from sqlalchemy import URL
 
-from app.embedded import Server, server_user
+from app.embedded import SOCKET_NAME, Server, server_user
 from tests.tools import connect, go_without
 
 SETTINGS = """\
@@ -59,3 +62,49 @@ def temporary_pooler(server: Server, database: URL, user: str, connections: int)
         finally:
             process.terminate()
     shutil.rmtree(home)
+
+
+@contextmanager
+def temporary_relay(server: Server, drop: bytes) -> Iterator[dict[str, str]]:
+    """Relay connections to the server, without its messages of one type once a client has signed in.
+
+    Yields:
+        Where it listens, as the query of a URL.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as home, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{home}/{SOCKET_NAME}")
+        listener.listen()
+
+        def accept() -> None:
+            with suppress(OSError):  # the listener is shut
+                while True:
+                    client, upstream = listener.accept()[0], socket.socket(socket.AF_UNIX)
+                    upstream.connect(str(server.socket_directory / SOCKET_NAME))
+                    threading.Thread(target=relay_questions, args=(client, upstream), daemon=True).start()
+                    threading.Thread(target=relay_answers, args=(upstream, client, drop), daemon=True).start()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield {"host": home, "port": "5432"}
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+
+
+def relay_questions(client: socket.socket, upstream: socket.socket) -> None:
+    with client, upstream:
+        while sent := client.recv(65536):
+            upstream.sendall(sent)
+        upstream.shutdown(socket.SHUT_RDWR)
+
+
+def relay_answers(upstream: socket.socket, client: socket.socket, drop: bytes) -> None:
+    ready = False
+    with upstream.makefile("rb") as messages:
+        while head := messages.read(5):
+            kind, length = struct.unpack("!ci", head)
+            body = messages.read(length - 4)
+            ready = ready or kind == b"Z"
+            if not (ready and kind == drop):
+                client.sendall(head + body)

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 import pytest
 from psycopg import AsyncClientCursor, Connection
 from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.exc import ProgrammingError, ResourceClosedError
+from sqlalchemy.exc import InternalError, ProgrammingError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -58,12 +59,25 @@ class Target:
         assert isinstance(found, int)
         return found
 
+    def act_within(self, person: UUID) -> None:
+        """Act in the transaction that is open: on a connection alone."""
+        if hasattr(self.inner, "run_sync"):
+            self.run_sync(act_as, person)
+        else:
+            act_as(self.inner, person)
+
     def driver_connection(self) -> Any:
-        """Psycopg's connection, of which each engine here has one; no transaction is open."""
+        """Psycopg's connection, of which each engine here has one."""
         connection = self.inner if hasattr(self.inner, "closed") else self.connection()
-        found = getattr(connection, "sync_connection", connection).connection.driver_connection
-        self.rollback()
-        return found
+        return getattr(connection, "sync_connection", connection).connection.driver_connection
+
+    def assert_refuses(self, message: str) -> None:
+        """Nothing is sent, however often somebody tries; only the transaction's end as SQLAlchemy knows it helps."""
+        for _ in range(2):
+            Counted.sent.clear()
+            with pytest.raises(RuntimeError, match=message):
+                self.who()
+            assert Counted.sent == []
 
     def who(self) -> tuple[str, str | None]:
         """The role in force, and the person in the claims."""
@@ -125,28 +139,150 @@ def test_holds_after_a_failed_statement(target: Target) -> None:
     act_as(target.inner, ACME_MEMBER)
     with pytest.raises(ProgrammingError):
         target.scalar(text("SELECT nonsense FROM chatbots"))
+    with pytest.raises(InternalError, match="current transaction is aborted"):
+        target.who()
     target.rollback()
     assert target.who() == ("authenticated", str(ACME_MEMBER))
 
 
-def test_holds_after_a_savepoint_is_rolled_back(target: Target) -> None:
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT nonsense"])
+def test_holds_after_a_savepoint_is_rolled_back(target: Target, statement: str) -> None:
     act_as(target.inner, ACME_MEMBER)
     savepoint = target.begin_nested()
-    assert target.visible() == 1
+    with suppress(ProgrammingError):
+        target.scalar(text(statement))
     target.wait(savepoint.rollback())
     assert target.visible() == 1
 
 
-@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_holds_after_a_statement_with_many_parameters(target: Target) -> None:
+    """Psycopg sends these in a pipeline of its own."""
+    act_as(target.inner, ACME_MEMBER)
+    target.execute(text("SELECT set_config('some.setting', :value, true)"), [{"value": "1"}, {"value": "2"}])
+    assert target.visible() == 1
+
+
+ENDS = ["COMMIT", "ROLLBACK", "END", "ABORT", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "COMMIT; BEGIN", "RESET ALL"]
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_nothing_goes_on_alone_when_sql_ends_the_transaction(target: Target, end: str) -> None:
     act_as(target.inner, ACME_MEMBER)
     assert target.visible() == 1
     target.execute(text(end))
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="SQL has ended"):
-            target.who()
+    target.assert_refuses("SQL has ended")
     target.rollback()
     assert target.visible() == 1
+    target.execute(text(end))
+    target.commit()
+    assert target.visible() == 1
+
+
+def test_nothing_goes_on_alone_after_a_failed_transaction_and_chain(target: Target) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    with pytest.raises(ProgrammingError):
+        target.scalar(text("SELECT nonsense"))
+    target.execute(text("ROLLBACK AND CHAIN"))
+    target.assert_refuses("SQL has ended")
+    target.rollback()
+    assert target.visible() == 1
+
+
+@pytest.mark.parametrize("end", ["COMMIT AND CHAIN", "COMMIT; BEGIN"])
+def test_nothing_goes_on_alone_in_a_savepoint(target: Target, end: str) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    savepoint = target.begin_nested()
+    target.execute(text(end))
+    target.assert_refuses("SQL has ended")
+    with pytest.raises(RuntimeError, match="SQL has ended"):
+        target.wait(savepoint.rollback())
+    target.rollback()
+    assert target.visible() == 1
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("again", [True, False])
+def test_nothing_goes_on_alone_when_the_driver_ends_the_transaction(target: Target, end: str, again: bool) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    assert target.visible() == 1
+    driver_connection = target.driver_connection()
+    target.wait(getattr(driver_connection, end)())
+    if again:
+        target.wait(driver_connection.execute("SELECT 1"))
+    target.assert_refuses("SQL has ended")
+    target.rollback()
+    assert target.visible() == 1
+
+
+@pytest.mark.parametrize("kind", ["connection", "async-connection"])
+def test_nothing_goes_on_alone_when_a_savepoint_undoes_it(open_target: Callable[..., Target], kind: str) -> None:
+    target = open_target(kind)
+    target.execute(text("SAVEPOINT before"))
+    target.act_within(ACME_MEMBER)
+    target.execute(text("SAVEPOINT after"))
+    target.execute(text("ROLLBACK TO after"))
+    assert target.visible() == 1
+    target.execute(text("ROLLBACK TO before"))
+    target.assert_refuses("rolled back to a savepoint before act_as")
+    target.rollback()
+    assert target.visible() == 1
+    target.rollback()
+    target.execute(text("SAVEPOINT before"))
+    assert target.visible() == 1
+    with pytest.raises(ProgrammingError):
+        target.scalar(text("SELECT nonsense"))
+    target.execute(text("ROLLBACK TO before"))
+    assert target.visible() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("default", ["on", "off"])
+def test_it_shows_whatever_the_default_of_new_transactions(
+    open_target: Callable[..., Target], people_database: URL, kind: str, default: str
+) -> None:
+    """The setting that serves as the mark; what it says of this transaction stays."""
+    with connect(people_database) as superuser:
+        superuser.execute(f"ALTER ROLE application SET default_transaction_read_only = {default}")
+        try:
+            target = open_target(kind)
+            act_as(target.inner, ACME_MEMBER)
+            for _ in range(2):
+                assert target.visible() == 1
+                assert target.scalar(text("SHOW transaction_read_only")) == default
+                target.execute(text("COMMIT AND CHAIN"))
+                target.assert_refuses("SQL has ended")
+                target.rollback()
+        finally:
+            superuser.execute("ALTER ROLE application RESET default_transaction_read_only")
+
+
+def test_refuses_a_pipeline_of_the_driver(open_target: Callable[..., Target]) -> None:
+    connection = open_target("connection")
+    act_as(connection.inner, ACME_MEMBER)
+    assert connection.visible() == 1
+    with connection.driver_connection().pipeline(), pytest.raises(RuntimeError, match="pipelines"):
+        connection.execute(text("COMMIT AND CHAIN"))
+    assert connection.visible() == 1
+
+
+@pytest.mark.parametrize("options", [{"acting_as": None}, {"becoming": True}])
+def test_no_option_of_a_statement_takes_it_away(target: Target, options: dict[str, Any]) -> None:
+    act_as(target.inner, ACME_MEMBER)
+    seen = text("SELECT count(*) FROM chatbots").execution_options(**options)
+    assert target.scalar(seen) == 1
+    target.execute(text("COMMIT AND CHAIN"))
+    with pytest.raises(RuntimeError, match="SQL has ended"):
+        target.scalar(seen)
+
+
+@pytest.mark.parametrize("kind", ["connection", "async-connection"])
+def test_no_option_of_a_connection_takes_it_away(open_target: Callable[..., Target], kind: str) -> None:
+    target = open_target(kind)
+    act_as(target.inner, ACME_MEMBER)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="not taken away"):
+            target.wait(target.inner.execution_options(acting_as=None))
+        assert target.visible() == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,6 +300,7 @@ def test_nothing_is_left_on_the_pooled_connection(open_target: Callable[..., Tar
 
 def test_costs_one_round_trip_a_transaction(target: Target, tmp_path: Path) -> None:
     driver_connection = target.driver_connection()
+    target.rollback()
     for transaction, person in enumerate((None, ACME_MEMBER, ACME_MEMBER, ACME_ADMIN, GLOBEX_ADMIN)):
         trace = tmp_path / f"{transaction}"
         with trace.open("w") as file:

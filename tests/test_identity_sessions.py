@@ -1,11 +1,14 @@
 """act_as on a session: whichever engines it goes to, whoever listens, whatever it holds of the person before."""
 
+import gc
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, select, text
-from sqlalchemy.exc import ResourceClosedError
+from sqlalchemy.exc import PendingRollbackError, ResourceClosedError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.util import immutabledict
 
 from app.identity import act_as
 from app.models import Chatbot, User
@@ -176,6 +179,51 @@ def test_refuses_two_phases(application: Engine) -> None:
             connection.begin_twophase()
         with pytest.raises(ResourceClosedError):
             connection.scalar(text("SELECT current_user"))
+
+
+def test_no_options_of_a_session_take_it_away(application: Engine) -> None:
+    with Session(application) as session:
+        act_as(session, ACME_MEMBER)
+        with pytest.raises(TypeError, match="not taken away"):
+            session.connection(execution_options={"acting_as": None})
+        assert visible(session) == 1
+        session.commit()
+        session.execution_options = immutabledict({"tag": "x"})
+        for _ in range(2):
+            assert visible(session) == 1
+            session.commit()
+        session.begin_nested()
+        assert visible(session) == 1
+
+
+def test_a_session_that_cannot_get_it_back_sends_nothing(application: Engine) -> None:
+    with Session(application.execution_options(isolation_level="AUTOCOMMIT")) as session:
+        act_as(session, ACME_MEMBER)
+        session.execution_options = immutabledict()
+        with pytest.raises(RuntimeError, match="autocommit"):
+            visible(session)
+        with pytest.raises(PendingRollbackError):
+            visible(session)
+        session.rollback()
+        with pytest.raises(RuntimeError, match="autocommit"):
+            visible(session)
+
+
+def test_refuses_a_transaction_that_another_person_left_open(application: Engine) -> None:
+    """On a pool that does not roll back, or that gives one connection to all."""
+    for options in ({"pool_reset_on_return": None}, {"poolclass": StaticPool}):
+        engine = create_engine(application.url, **options)
+        first = engine.connect()
+        act_as(first, ACME_MEMBER)
+        assert first.scalar(text("SELECT current_user")) == "authenticated"
+        if "poolclass" not in options:
+            del first  # close() would roll back whatever the pool does
+            gc.collect()
+        with engine.connect() as second:
+            act_as(second, GLOBEX_ADMIN)
+            with pytest.raises(RuntimeError, match="somebody's transaction still open"):
+                second.execute(text("SELECT 1"))
+        engine.dispose()
 
 
 def test_another_session_is_not_touched(application: Engine) -> None:

@@ -21,7 +21,7 @@ from app import database
 from app.embedded import Server
 from app.identity import act_as
 from tests.people import LOGIN_ROLES, NOBODY
-from tests.pooler import temporary_pooler
+from tests.pooler import temporary_pooler, temporary_relay
 from tests.tools import connect, database_url
 
 WORKERS, CONNECTIONS = 8, 4
@@ -166,6 +166,47 @@ def test_with_asyncio(head: URL, expected: Expected) -> None:
 
     with database_url(head.set(username="application")):
         assert asyncio.run(do_all_in_tasks()) == [IN_TASKS] * WORKERS
+
+
+@pytest.mark.parametrize("end", ["COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "COMMIT; BEGIN", "END"])
+def test_nobody_goes_on_alone_through_pgbouncer(server: Server, head: URL, expected: Expected, end: str) -> None:
+    with (
+        temporary_pooler(server, head, user="application", connections=1) as pooler,
+        database_url(pooler),
+        ExitStack() as stack,
+    ):
+        engine = database.create_engine()
+        stack.callback(engine.dispose)
+        for person in (*expected,)[:5]:  # each on the server connection of the one before
+            with Session(engine) as session:
+                act_as(session, person)
+                assert session.execute(SEEN).one() == expected[person]
+                session.execute(text(end))
+                with pytest.raises(RuntimeError, match="SQL has ended"):
+                    session.execute(SEEN)
+                session.rollback()
+                assert session.execute(SEEN).one() == expected[person]
+
+
+def test_refuses_a_pooler_that_keeps_the_servers_reports(server: Server, head: URL) -> None:
+    """Nobody could say there whether somebody still acts."""
+    with (
+        connect(head) as connection,
+        temporary_relay(server, drop=b"S") as relay,
+        database_url(head.set(username="application", query=relay)),
+        ExitStack() as stack,
+    ):
+        connection.execute(LOGIN_ROLES)
+        engine = database.create_engine()
+        stack.callback(engine.dispose)
+        with Session(engine) as session:
+            assert session.scalar(text("SELECT current_user")) == "application"
+            session.rollback()
+            act_as(session, NOBODY)
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="the server's reports of default_transaction_read_only"):
+                    session.scalar(text("SELECT current_user"))
+                session.rollback()
 
 
 def test_a_pooler_that_knows_no_prepared_statements_mixes_none_up(server: Server, head: URL) -> None:
