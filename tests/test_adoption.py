@@ -446,7 +446,7 @@ def refused(url: URL, *reasons: str) -> None:
             found = preflight(configuration())
         assert told.splitlines()[1:] == [f"  - {reason}: {remedy}" for reason, remedy in found.obstacles]
         assert (catalog(connection), rows(connection)) == (before, kept)
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 @pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)

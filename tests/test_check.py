@@ -233,7 +233,7 @@ def test_a_new_revision_leaves_an_adopted_platforms_own_alone(by_hand: URL, tmp_
 def test_creates_nothing_in_an_empty_database(empty: URL) -> None:
     assert run("alembic", "check", url=empty).returncode != 0
     with connect(empty) as connection:
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 def test_an_auditor_needs_nothing_but_the_version_table(head: URL) -> None:

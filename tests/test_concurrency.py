@@ -238,7 +238,7 @@ def test_an_autovacuum_gives_way(fresh_server: Server) -> None:
         connection.execute("UPDATE users SET full_name = email")
     with connect(fresh_server.url("platform")) as superuser:  # who is shown of which table it is
         deadline = time.monotonic() + 30
-        at_work = "SELECT FROM pg_stat_progress_vacuum WHERE relid = 'users'::regclass"
+        at_work = "SELECT FROM pg_stat_progress_vacuum WHERE relid = 'public.users'::regclass"
         while superuser.execute(at_work).rowcount == 0:
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -143,7 +143,7 @@ def test_a_missing_privilege_is_told_in_a_sentence_and_changes_nothing(guarded: 
         told = told_by(guarded, "alembic", "upgrade", "head")
         assert f"clerk may not create schemas in database {empty.database}; as its owner, run once: GRANT" in told
         assert catalog(connection) == before
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 def test_an_older_server_is_told_in_a_sentence(empty: URL, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_an_older_server_is_told_in_a_sentence(empty: URL, monkeypatch: pytest.M
         version = connection.info.server_version // 10000
         with pytest.raises(SystemExit, match=f"This server is PostgreSQL {version}: upgrade it to 99 or newer"):
             alembic(empty, "upgrade", "head")
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 def test_the_first_line_names_the_database(head: URL) -> None:

@@ -60,7 +60,9 @@ def test_before_the_newest_revision_and_half_way(empty: URL) -> None:
     alembic(empty, "upgrade", "head")
     with connect(empty) as connection:
         connection.execute("COMMENT ON TABLE alembic_version IS 'alembic downgrade 009'")
-        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_users_role'::regclass")
+        connection.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.idx_users_role'::regclass"
+        )
     found = examined(empty)
     assert (found.revision.pending, found.revision.half_done, found.drift) == ([], "alembic downgrade 009", None)
     assert found.mend == [

@@ -134,7 +134,7 @@ def test_finds_invalid_and_unused_indexes(platform: Connection) -> None:
         CREATE INDEX idx_users_role_ccnew1 ON users (role);
         CREATE INDEX "their Index" ON users (full_name);
         UPDATE pg_index SET indisvalid = false WHERE indexrelid = ANY (ARRAY[
-            'idx_users_role_ccnew1'::regclass, '"their Index"'::regclass, 'idx_chatbots_name'::regclass])
+            'idx_users_role_ccnew1'::regclass, '"their Index"'::regclass, 'public.idx_chatbots_name'::regclass])
         """,
     )
     found = examined(url)
@@ -153,7 +153,7 @@ def test_finds_invalid_and_unused_indexes(platform: Connection) -> None:
         assert "idx_users_role" in found.indexes.unused
         connection.execute("SET enable_seqscan = off; SELECT FROM users WHERE role = 'admin'")
         connection.execute("SELECT pg_stat_force_next_flush()")
-        connection.execute("SELECT pg_stat_reset_single_table_counters('idx_chatbots_name'::regclass)")
+        connection.execute("SELECT pg_stat_reset_single_table_counters('public.idx_chatbots_name'::regclass)")
     found = examined(url)
     assert (found.mend, found.indexes.invalid) == ([], [])
     assert "idx_users_role" not in found.indexes.unused

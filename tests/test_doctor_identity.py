@@ -40,7 +40,7 @@ def test_a_fresh_install_finds_people_by_id(people_database: URL) -> None:
         "CREATE UNIQUE INDEX own ON users ((auth_id::text))",
         "ALTER TABLE users ADD CONSTRAINT own UNIQUE (auth_id) DEFERRABLE",
         "CREATE UNIQUE INDEX own ON users (auth_id);"
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'own'::regclass",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.own'::regclass",
     ],
     ids=["none", "not-unique", "partial", "two-columns", "expression", "deferrable", "invalid"],
 )

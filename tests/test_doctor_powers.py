@@ -380,7 +380,10 @@ def test_leaves_no_trace(platform: Connection, monkeypatch: pytest.MonkeyPatch) 
         return found
 
     monkeypatch.setattr(examination, "seen", look_and_ask)
-    scans = "SELECT sum(idx_scan + seq_scan) FROM pg_stat_user_tables WHERE relname <> 'alembic_version'"
+    scans = """
+        SELECT sum(idx_scan + seq_scan) FROM pg_stat_user_tables
+        WHERE schemaname = 'public' AND relname <> 'alembic_version'
+    """
     with connect(url) as connection:
         connection.execute("SELECT pg_stat_force_next_flush()")
         before = connection.execute(scans).fetchone()

@@ -80,7 +80,9 @@ def test_confirm_rls_policies_prevent_unauthorized_access(platform: Connection, 
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT relrowsecurity
     """).fetchall()
     assert unprotected == []
-    policies = platform.execute("SELECT policyname, cmd, roles::text FROM pg_policies WHERE tablename = 'chatbots'")
+    policies = platform.execute("""
+        SELECT policyname, cmd, roles::text FROM pg_policies WHERE schemaname = 'public' AND tablename = 'chatbots'
+    """)
     assert set(policies) == {
         ("Admin users can view chatbots in their tenant", "SELECT", "{authenticated}"),
         ("Users can view published chatbots in their tenant", "SELECT", "{authenticated}"),
@@ -146,7 +148,9 @@ def test_the_guides_indexes_are_there_by_name(platform: Connection) -> None:
     """ "Indexes Created"; autogenerate compares neither predicate nor operator class."""
     definitions = platform.execute("""
         SELECT indexname, split_part(indexdef, ' USING btree ', 2) FROM pg_indexes
-        WHERE tablename = 'chatbots' OR indexname ~ '^idx_(users|conversations_.*chatbot)' ORDER BY indexname
+        WHERE schemaname = 'public'
+            AND (tablename = 'chatbots' OR indexname ~ '^idx_(users|conversations_.*chatbot)')
+        ORDER BY indexname
     """).fetchall()
     assert dict(definitions) == {
         "chatbots_pkey": "(id)",

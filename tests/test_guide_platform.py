@@ -139,7 +139,7 @@ def rights(url: URL) -> set[tuple[str, str, str]]:
             for privilege, column in connection.execute(
                 """
                 SELECT privilege, attname FROM pg_attribute, unnest(%(on_columns)s::text[]) AS privilege
-                WHERE attrelid = 'chatbots'::regclass AND attnum > 0 AND NOT attisdropped
+                WHERE attrelid = 'public.chatbots'::regclass AND attnum > 0 AND NOT attisdropped
                     AND has_column_privilege(%(role)s, attrelid, attnum, privilege)
                 UNION ALL
                 SELECT privilege, '' FROM unnest(%(on_table)s::text[]) AS privilege

@@ -501,7 +501,7 @@ def test_what_makes_a_column_unique(platform: Connection, statement: str) -> Non
         UNIQUE + "(auth_id) WHERE email IS NOT NULL",
         UNIQUE + "((auth_id::text))",
         "ALTER TABLE users ADD CONSTRAINT own UNIQUE (auth_id) DEFERRABLE",
-        UNIQUE + "(auth_id); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'own'::regclass",
+        UNIQUE + "(auth_id); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.own'::regclass",
     ],
 )
 def test_what_does_not(platform: Connection, statement: str, identity: str) -> None:
@@ -731,7 +731,8 @@ def test_the_remedy_for_user_id_hides_and_loses_nothing(platform: Connection, ac
     found = platform.execute("SELECT count(*) FROM conversations JOIN users ON users.id = user_id").fetchone()
     assert found == (6,)
     keys = platform.execute("""
-        SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'conversations'::regclass
+        SELECT pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE contype = 'f' AND conrelid = 'public.conversations'::regclass
     """).fetchall()
     kept = action and f"FOREIGN KEY (user_id) REFERENCES users(id){action.partition(')')[2]}"
     assert keys == ([(kept,)] if kept else [])

@@ -118,7 +118,9 @@ def test_a_harmless_act_is_no_finding(shape: Connection, act: str) -> None:
 
 def test_a_function_saved_with_other_line_ends_is_the_same(shape: Connection) -> None:
     """As an editor on Windows saves it."""
-    saved = shape.exec_driver_sql("SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'is_admin'").scalar_one()
+    saved = shape.exec_driver_sql(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'chatbot_private.is_admin'::regproc"
+    ).scalar_one()
     assert found_after(shape, saved.replace("\n", "\r\n")) == []
 
 
@@ -336,11 +338,11 @@ def test_markers_and_what_depends_on_them_agree(guide: Connection, edit: str) ->
 
 def test_all_of_them_edited_alike_are_another_platform(guide: Connection) -> None:
     """Its guard tells."""
-    every = "('claimed_user_id', 'user_id', 'tenant_id', 'is_admin')"
+    every = "'chatbot_private'::regnamespace AND proname IN ('claimed_user_id', 'user_id', 'tenant_id', 'is_admin')"
     found = found_after(
         guide,
         MARKER.format("identity_column() RETURNS name", "'id'::name"),
-        f"DO $$DECLARE its oid; BEGIN FOR its IN SELECT oid FROM pg_proc WHERE proname IN {every} LOOP"
+        f"DO $$DECLARE its oid; BEGIN FOR its IN SELECT oid FROM pg_proc WHERE pronamespace = {every} LOOP"
         " EXECUTE replace(pg_get_functiondef(its), 'person.auth_id', 'person.id'); END LOOP; END$$",
     )
     assert found == ["users: trigger users_guard_identity is not of this package"]

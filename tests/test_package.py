@@ -133,5 +133,5 @@ def test_beside_an_applications_own_alembic(application: tuple[Path, Run], empty
         assert "chatbot" not in checked.stdout
         assert run("alembic", *ours, "downgrade", "base", url=empty).returncode == 0
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("1a2b",)]
-        left = connection.execute("SELECT to_regclass('chatbots_version'), to_regclass('tenants')").fetchone()
-        assert left == (None, None)
+        tables = "to_regclass('public.chatbots_version'), to_regclass('public.tenants')"
+        assert connection.execute(f"SELECT {tables}").fetchone() == (None, None)

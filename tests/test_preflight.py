@@ -63,7 +63,7 @@ def test_touches_nothing_and_waits_for_nobody_who_lets_others_read(adoptable: UR
         assert looked_at(adoptable).obstacles == []
         busy.rollback()
         assert catalog(connection) == before
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 def test_what_does_not_fit_is_an_exit_code(empty: URL) -> None:

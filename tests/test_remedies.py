@@ -281,7 +281,7 @@ def test_conversations_get_the_tenant_of_their_person_and_keep_their_time(server
             ALTER TABLE conversations DISABLE TRIGGER idle
         """)
         before = rows(connection)
-        states = "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'conversations'::regclass ORDER BY 1"
+        states = "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'public.conversations'::regclass ORDER BY 1"
         enabled = connection.execute(states).fetchall()
         ((reason, remedy),) = obstacles(empty)
         assert reason == "conversations has no column tenant_id; this gives each its person's tenant"

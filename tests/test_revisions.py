@@ -65,7 +65,7 @@ def test_whole_chain_up_down_up(server: Server, empty: URL) -> None:
         alembic(empty, "downgrade", "base")
         assert catalog(connection) == catalog_before
         assert dump(server.binaries, empty) == dump_before
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
         alembic(empty, "upgrade", "head")
         assert catalog(connection) == catalog_after

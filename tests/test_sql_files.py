@@ -100,7 +100,7 @@ def state(url: URL, binaries: Path) -> tuple[list[str], str, object]:
     """The catalog as the tests read it, as pg_dump writes it, and the revision."""
     with connect(url) as connection:
         revision = None
-        if connection.execute("SELECT to_regclass('alembic_version')").fetchone() != (None,):
+        if connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() != (None,):
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         return catalog(connection), dump(binaries, url), revision
 
@@ -392,4 +392,4 @@ def test_another_version_table(server: Server, empty: URL, tmp_path: Path) -> No
     psql(server.binaries, empty, "-f", str(tmp_path / "out" / f"{APPLY}.sql"))
     with connect(empty) as connection:
         assert connection.execute("SELECT version_num FROM chatbots_version").fetchall() == [(NEWEST,)]
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)

@@ -219,7 +219,7 @@ def missed(connection: Connection, changes: list[Tampering]) -> Unnoticed:
 def differences_after(connection: Connection, changes: list[Tampering]) -> list[Difference]:
     """What is found once these changes are made; they are rolled back."""
     owner = connection.exec_driver_sql(
-        "SELECT relowner::regrole::text FROM pg_class WHERE relname = 'chatbots'"
+        "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'public.chatbots'::regclass"
     ).scalar()
     with connection.begin_nested() as savepoint:
         for change in changes:

@@ -172,7 +172,7 @@ def allowed_roles(url: URL) -> str:
     with connect(url) as connection:
         found = connection.execute("""
             SELECT pg_get_constraintdef(oid) FROM pg_constraint
-            WHERE conrelid = 'users'::regclass AND conname = 'users_role_check'
+            WHERE conrelid = 'public.users'::regclass AND conname = 'users_role_check'
         """).fetchone()
     assert found is not None
     return " | ".join(f'"{role}"' for role in re.findall(r"'(\w+)'", found[0]))

@@ -86,7 +86,9 @@ def databases(server: Server, scale: Scale, progress: Progress) -> dict[str, URL
             fill(connection, Scale(scale.chatbots, conversations), partial(progress.advance, bar))
             if name == "tutorials":
                 connection.execute("CREATE SCHEMA auth; GRANT USAGE ON SCHEMA auth TO PUBLIC;" + AUTH_UID)
-                policies = connection.execute("SELECT policyname FROM pg_policies WHERE tablename = 'chatbots'")
+                policies = connection.execute(
+                    "SELECT polname FROM pg_policy WHERE polrelid = 'public.chatbots'::regclass"
+                )
                 for (policy,) in policies.fetchall():
                     connection.execute(f'DROP POLICY "{policy}" ON chatbots'.encode())
                 connection.execute(TUTORIAL.read_bytes())

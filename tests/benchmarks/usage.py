@@ -64,7 +64,9 @@ BY_HAND = """
     WHERE b.tenant_id = %s
     GROUP BY b.id ORDER BY 5 DESC
 """
-SCANNED = "SELECT sum(seq_scan)::integer FROM pg_stat_xact_user_tables WHERE relname <> 'tenants'"
+SCANNED = """
+    SELECT sum(seq_scan)::integer FROM pg_stat_xact_user_tables WHERE schemaname = 'public' AND relname <> 'tenants'
+"""
 
 
 class Cost(NamedTuple):
@@ -107,7 +109,7 @@ def fill(server: Server, tenants: int) -> None:
         connection.execute("SET session_replication_role = replica; SET work_mem = '1GB'")
         indexes = connection.execute("""
             SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
-            WHERE indrelid IN ('conversations'::regclass, 'messages'::regclass) AND NOT indisprimary
+            WHERE indrelid IN ('public.conversations'::regclass, 'public.messages'::regclass) AND NOT indisprimary
         """).fetchall()
         values = {"tenants": tenants, "chatbots": CHATBOTS, "people": PEOPLE, "talks": TALKS, "large": LARGE}
         dropped = [f"DROP INDEX {name}" for name, _ in indexes]

@@ -144,7 +144,7 @@ def test_the_column_stays_the_platforms(empty: URL) -> None:
         SELECT atttypid::regtype::text, atttypmod, attnotnull, pg_get_expr(adbin, adrelid),
             (SELECT count(*) FROM pg_constraint WHERE conrelid = attrelid AND attnum = ANY (conkey))
         FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE attrelid = 'users'::regclass AND attname = 'role'
+        WHERE attrelid = 'public.users'::regclass AND attname = 'role'
     """
     with connect(empty) as connection:
         at_head = connection.execute(facts).fetchone()
