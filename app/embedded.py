@@ -2,7 +2,8 @@
 
 The data lie in `.postgres/` of the project, the server listens on a Unix socket alone, and it runs while a process
 uses it: the last one out stops it. Two locks in that directory see to this. Who starts or stops the server holds
-`gate`; who uses it shares `users`. The kernel frees both when a process ends, however it ends.
+`gate`; who uses it shares `users`. The kernel frees both when a process ends, however it ends. A process that is killed
+cannot stop the server: each user starts a watcher (`app.watcher`), which outlives the user and does it then.
 """
 
 import atexit
@@ -15,9 +16,10 @@ import pwd
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -33,6 +35,7 @@ PORT = "5432"  # names the socket; said everywhere, or a PGPORT in the environme
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 LONGEST_SOCKET_PATH = 103  # bytes; the shortest limit among the supported systems (macOS: 104 with its NUL)
 START_TIMEOUT = 60  # seconds
+WATCHER = Path(__file__).with_name("watcher.py")
 SHARED_HOME = Path("/var/lib/chatbot-platform")  # for root, where UNPRIVILEGED cannot reach the project
 
 
@@ -76,11 +79,13 @@ class Server:
         home: the directory that holds its data and locks.
         binaries: the directory with `initdb`, `pg_ctl`, `pg_isready` and `postgres`.
         settings: configuration parameters to start it with, by name.
+        disposable: a directory around all of it, which is deleted when the last user has left.
     """
 
     home: Path
     binaries: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    disposable: Path | None = None
 
     @classmethod
     def reachable_from(cls, project: Path, binaries: Path) -> "Server":
@@ -119,40 +124,67 @@ class Server:
         Raises:
             SetupError: it does not start; the message holds the last line of its log.
         """
-        try:
-            own_directory(self.home)
-            if self.socket_directory != self.data:
-                own_directory(self.socket_directory, mode=0o700)
-            gate, users = (os.open(self.home / name, os.O_RDWR | os.O_CREAT, 0o600) for name in ("gate", "users"))
-            with locked(gate):
-                fcntl.flock(users, fcntl.LOCK_SH)
-                if not (self.data / "PG_VERSION").exists():
-                    self.initialise()
-                self.ensure_running()
-        except OSError as error:
-            raise SetupError(
-                f"The embedded PostgreSQL cannot use {self.home} ({error.strerror}):"
-                " run as the user who made it, or set DATABASE_URL."
-            ) from error
         joined_by = os.getpid()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.watched())
+                own_directory(self.home)
+                if self.socket_directory != self.data:
+                    own_directory(self.socket_directory, mode=0o700)
+                gate, users = (os.open(self.home / name, os.O_RDWR | os.O_CREAT, 0o600) for name in ("gate", "users"))
+                stack.callback(os.close, gate)
+                stack.callback(os.close, users)
+                with locked(gate):
+                    fcntl.flock(users, fcntl.LOCK_SH)
+                    if not (self.data / "PG_VERSION").exists():
+                        self.initialise(gate)
+                    self.ensure_running()
+            except OSError as error:
+                raise SetupError(
+                    f"The embedded PostgreSQL cannot use {self.home} ({error.strerror}):"
+                    " run as the user who made it, or set DATABASE_URL."
+                ) from error
+            try:
+                yield
+            finally:
+                if os.getpid() == joined_by:  # a forked child is no user of its own
+                    with locked(gate), suppress(BlockingIOError):
+                        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        self.run("pg_ctl", "--pgdata", self.data, "--mode", "fast", "--silent", "stop")
+                        if self.disposable is not None:
+                            shutil.rmtree(self.disposable)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have a process of its own do what has to be done if this one is killed within the `with` block."""
+        user = str(server_user().pw_uid) if os.geteuid() == 0 else ""
+        arguments = (str(each) for each in (self.home, self.binaries, self.socket_directory, PORT, user))
+        watched_by = os.getpid()
+        watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", WATCHER, *arguments, self.disposable or ""],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,  # a signal to the process group does not reach it
+        )
         try:
             yield
         finally:
-            if os.getpid() == joined_by:  # a forked child is no user of its own
-                with locked(gate):
-                    with suppress(BlockingIOError):
-                        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        self.run("pg_ctl", "--pgdata", self.data, "--mode", "fast", "--silent", "stop")
-                    os.close(users)
-                os.close(gate)
+            if os.getpid() == watched_by:
+                watcher.communicate(b"left")
 
-    def initialise(self) -> None:
-        """Make the data directory, whole or not at all: an initdb that was killed leaves nothing that counts."""
+    def initialise(self, gate: int) -> None:
+        """Make the data directory, whole or not at all: an initdb that was killed leaves nothing that counts.
+
+        The gate stays locked until initdb ends, also when this process is killed meanwhile.
+        """
         fresh = self.home / "data.new"
         if fresh.exists():
             shutil.rmtree(fresh)
         encoding = ("--encoding", "UTF8", "--locale", "C.UTF-8")
-        made = self.run("initdb", "--pgdata", fresh, "--username", SUPERUSER, "--auth", "trust", *encoding, "--no-sync")
+        options = ("--username", SUPERUSER, "--auth", "trust", *encoding, "--no-sync")
+        made = run_as_server_user([self.binaries / "initdb", "--pgdata", fresh, *options], pass_fds=[gate])
         if made.returncode:
             raise SetupError(f"initdb failed in {self.home}: {what_went_wrong(made.stdout)}; or set DATABASE_URL.")
         fresh.rename(self.data)
@@ -204,13 +236,12 @@ def temporary_server(binaries: Path, directory: str = "/tmp", **settings: str) -
     parent.chmod(0o755)  # the server's user has to pass
     # Nothing of it needs to outlive a crash of the machine.
     defaults = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-    server = Server(parent / "server", binaries, defaults | settings)
+    server = Server(parent / "server", binaries, defaults | settings, disposable=parent)
     try:
-        own_directory(server.home)
         with server.running():
             yield server
     finally:
-        shutil.rmtree(parent)
+        shutil.rmtree(parent, ignore_errors=True)  # where it did not start
 
 
 @contextmanager
@@ -240,7 +271,9 @@ def server_user() -> pwd.struct_passwd:
         ) from None
 
 
-def run_as_server_user(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+def run_as_server_user(
+    command: Sequence[str | Path], pass_fds: Collection[int] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run a command as the server's user; its output, errors included, is in `stdout`."""
     root, user = os.geteuid() == 0, server_user()
     with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open in the server that pg_ctl leaves behind
@@ -253,6 +286,7 @@ def run_as_server_user(command: Sequence[str | Path]) -> subprocess.CompletedPro
             user=user.pw_uid if root else None,
             group=user.pw_gid if root else None,
             extra_groups=() if root else None,
+            pass_fds=pass_fds,
             text=True,
             check=False,
         )

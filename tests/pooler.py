@@ -5,6 +5,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,16 @@ default_pool_size = {connections}
 logfile = {home}/log
 """
 
+# Popen closes the standard input in the end; so does the kernel when the test run is killed.
+UNTIL_WE_END = """
+import shutil, subprocess, sys
+home, run_as, *command = sys.argv[1:]
+with subprocess.Popen(command, user=int(run_as) if run_as else None, stdin=subprocess.DEVNULL) as process:
+    sys.stdin.read()
+    process.terminate()
+shutil.rmtree(home)
+"""
+
 
 def answers(url: URL) -> bool:
     try:
@@ -51,17 +62,15 @@ def temporary_pooler(server: Server, database: URL, user: str, connections: int)
     settings = home / "pgbouncer.ini"
     settings.write_text(SETTINGS.format(server=server, home=home, user=user, connections=connections))
     settings.chmod(0o644)
-    run_as = server_user().pw_uid if os.geteuid() == 0 else None
-    with subprocess.Popen([program, "-q", settings], user=run_as, stdout=subprocess.DEVNULL) as process:
-        try:
-            through = database.set(query={"host": str(home), "port": "6543"})
-            while not answers(through):
-                assert process.poll() is None
-                time.sleep(0.01)
-            yield through
-        finally:
-            process.terminate()
-    shutil.rmtree(home)
+    run_as = str(server_user().pw_uid) if os.geteuid() == 0 else ""
+    command = [sys.executable, "-I", "-S", "-c", UNTIL_WE_END, str(home), run_as, program, "-q", str(settings)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", start_new_session=True):
+        through = database.set(query={"host": str(home), "port": "6543"})
+        deadline = time.monotonic() + 60
+        while not answers(through):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield through
 
 
 @contextmanager

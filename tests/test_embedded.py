@@ -99,13 +99,132 @@ def test_the_last_one_out_stops_it(made: Server, user_of: Callable[[], subproces
     assert not is_up(made)
 
 
-def test_a_killed_user_does_not_count(made: Server, user_of: Callable[[], subprocess.Popen[str]]) -> None:
-    killed = user_of()
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert is_up(made)  # nobody was left to stop it
-    user_of().communicate(timeout=60)
+KILLERS = [signal.SIGTERM, signal.SIGKILL]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def runs(server: int) -> bool:
+    """Whether a process runs; a dead one that nobody has waited for, as in a container without init, does not."""
+    listed = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(server)], capture_output=True, text=True, check=False)
+    return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")
+
+
+def process_of(data: Path) -> int:
+    return int((data / "postmaster.pid").read_text().split()[0])
+
+
+@pytest.mark.parametrize("killer", KILLERS)
+def test_the_last_user_may_be_killed(
+    made: Server, user_of: Callable[[], subprocess.Popen[str]], killer: signal.Signals
+) -> None:
+    first, second = user_of(), user_of()
+    server = process_of(made.data)
+    first.send_signal(killer)
+    first.wait()
+    time.sleep(0.5)  # the watcher of the first leaves the server to the second
+    assert is_up(made)
+    second.send_signal(killer)
+    second.wait()
+    wait_until(lambda: not runs(server))
+    with made.running():
+        assert is_up(made)
     assert not is_up(made)
+
+
+def test_a_user_that_comes_after_one_was_killed(made: Server, user_of: Callable[[], subprocess.Popen[str]]) -> None:
+    for _ in range(5):
+        killed = user_of()
+        killed.kill()
+        with made.running():  # the watcher stops the server before, or finds that it is used again
+            time.sleep(0.2)
+            assert is_up(made)
+    assert not is_up(made)
+
+
+TEMPORARY = """
+import sys
+from pathlib import Path
+from app.embedded import temporary_server
+with temporary_server(Path(sys.argv[1]), sys.argv[2]):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killer", KILLERS)
+def test_a_killed_users_temporary_server_is_gone(parent: Path, binaries: Path, killer: signal.Signals) -> None:
+    command = [sys.executable, "-c", TEMPORARY, str(binaries), str(parent)]
+    with subprocess.Popen(command, cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "in\n"
+        (data,) = parent.glob("*/server/data")
+        server = process_of(data)
+        user.send_signal(killer)
+    wait_until(lambda: not [*parent.iterdir()])
+    assert not runs(server)
+
+
+@pytest.mark.parametrize("seen", ["server", "server/data.new", "server/data", "server/data/postmaster.pid"])
+def test_a_temporary_server_is_gone_whenever_its_user_is_killed(parent: Path, binaries: Path, seen: str) -> None:
+    """While initdb runs, before the server starts, as it starts."""
+    command = [sys.executable, "-c", TEMPORARY, str(binaries), str(parent)]
+    with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as user:
+        while not [*parent.glob(f"*/{seen}")]:
+            time.sleep(0.001)
+        user.kill()
+    wait_until(lambda: not [*parent.iterdir()])
+    time.sleep(1)  # for what might start now
+    listed = subprocess.run(["/bin/ps", "-A", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(parent) not in listed
+    assert not [*parent.iterdir()]
+
+
+HANGING = """
+import time
+from pathlib import Path
+import pytest
+from app.embedded import temporary_server
+@pytest.fixture(scope="session")
+def server():
+    with temporary_server(Path({binaries!r}), {parent!r}) as server:
+        yield server
+@pytest.mark.parametrize("number", range(2))
+def test_hangs(server, number):
+    Path({parent!r}, f"hangs-{{number}}").touch()
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("killer", KILLERS)
+def test_a_killed_test_run_leaves_nothing(
+    parent: Path, binaries: Path, tmp_path: Path, killer: signal.Signals, workers: int
+) -> None:
+    (tmp_path / "test_hanging.py").write_text(HANGING.format(binaries=str(binaries), parent=str(parent)))
+    options = ["-q", "-p", "no:cacheprovider", "-n", str(workers), f"--rootdir={tmp_path}", "-c", os.devnull]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, tmp_path / "test_hanging.py"],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        try:
+            wait_until(lambda: len([*parent.glob("hangs-*")]) == max(workers, 1))
+            servers = [process_of(data) for data in parent.glob("*/server/data")]
+            assert len(servers) == max(workers, 1)
+            run.send_signal(killer)
+        except BaseException:
+            run.kill()
+            raise
+    wait_until(lambda: not [*parent.glob("*/server")])
+    assert not any(map(runs, servers))
 
 
 def test_eight_at_once_share_one(made: Server) -> None:
