@@ -211,12 +211,11 @@ def test_a_killed_test_run_leaves_nothing(
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, tmp_path / "test_hanging.py"],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as run:
         try:
-            wait_until(lambda: len([*parent.glob("hangs-*")]) == max(workers, 1))
+            wait_until(lambda: run.poll() is not None or len([*parent.glob("hangs-*")]) == max(workers, 1))
             servers = [process_of(data) for data in parent.glob("*/server/data")]
             assert len(servers) == max(workers, 1)
             run.send_signal(killer)
