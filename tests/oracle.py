@@ -412,9 +412,9 @@ def stored_in(table: str) -> str:
 
 
 def number(state: State, table: str, row: Row, before: Row | None = None) -> None:
-    """Give a row the numbers that the database keeps: of a configuration, of its saves, of what a talk starts with."""
+    """Give a row the numbers that the database keeps: of a configuration, of its saves, of what a talk is linked to."""
     if table == "chatbots":
-        before = before or row | {"version": 1}
+        before = before or row | {"version": 1, "lock_version": 1}
         is_new = any(row[column] != before[column] for column in VERSIONED)
         is_saved = any(row[column] != before[column] for column in CONFIG)
         row.update(version=before["version"] + is_new, lock_version=before["lock_version"] + is_saved)

@@ -294,7 +294,7 @@ def of_function(key: Key, its: dict[str, str]) -> Changes:
         (("SECURITY DEFINER", "SECURITY INVOKER"), "Security"),
     ):
         yield from ((fact, f"ALTER {function} {word}") for word in words if word.split()[-1] != its[fact])
-    yield "Null input", f"ALTER {function} STRICT"
+    yield "Null input", f"ALTER {function} {'CALLED ON NULL INPUT' if 'Null input' in its else 'STRICT'}"
     yield "Leakproof", f"ALTER {function} LEAKPROOF"
     settings = ("RESET ALL", "SET search_path = public", "SET search_path = ''", "SET work_mem = '1MB'")
     for setting in settings[0 if "Settings" in its else 1 :]:

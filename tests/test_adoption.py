@@ -152,7 +152,7 @@ def test_guards_hold_where_clients_hold_everything(supabase: Connection) -> None
         assert attempt(supabase, MEMBER, change, {}) == "guard", column
         assert attempt(supabase, SERVICE, change, {}) == 1, column
     assert attempt(supabase, MEMBER, f"UPDATE users SET full_name = 'New' {own}", {}) == 1
-    for chatbot, outcome in ((PUBLISHED, 1), (DRAFT, "guard"), (GLOBEX_PUBLISHED, "key")):
+    for chatbot, outcome in ((PUBLISHED, 1), (DRAFT, "guard"), (GLOBEX_PUBLISHED, "guard")):
         link = f"UPDATE conversations SET chatbot_id = '{chatbot}' WHERE id = '{OWN_TALK}'"
         assert attempt(supabase, MEMBER, link, {}) == outcome
 
@@ -316,9 +316,9 @@ REFUSED = {
         "Trigger users_guard_membership of users exists already",
     ),
     "own-trigger-of-conversations": (
-        "CREATE TRIGGER conversations_guard_chatbot_insert BEFORE UPDATE ON conversations FOR EACH ROW"
+        'CREATE TRIGGER "Conversations_guard_chatbot_insert" BEFORE UPDATE ON conversations FOR EACH ROW'
         " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-        "Trigger conversations_guard_chatbot_insert of conversations exists already",
+        "Trigger Conversations_guard_chatbot_insert of conversations exists already",
     ),
     "deferrable-key": (
         "ALTER TABLE users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (id) DEFERRABLE",

@@ -76,7 +76,7 @@ def undecided(sql: str) -> list[str]:
     return [query for query in found if not any(query.startswith(own) for own in GUIDES_OWN)]
 
 
-@pytest.mark.parametrize("folder", ["app", "tests"])
+@pytest.mark.parametrize("folder", ["alembic", "app", "tests"])
 def test_every_catalog_query_names_the_schema(folder: str) -> None:
     paths = [path for path in sorted((PROJECT / folder).rglob("*")) if path.suffix in {".py", ".sql"}]
     paths.remove(Path(__file__)) if folder == "tests" else None

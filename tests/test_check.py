@@ -312,7 +312,7 @@ def test_data_alone_is_restored_also_where_it_is_larger_than_a_save_may_be(
         "--exclude-table=public.alembic_version",
         "--exclude-schema=chatbot_private",
     ]
-    dump = [server.binaries / "pg_dump", *options, libpq_url(url_of(platform))]
+    dump = [str(server.binaries / "pg_dump"), *options, libpq_url(url_of(platform))]
     dumped = subprocess.run(dump, capture_output=True, check=True).stdout
     psql = [str(server.binaries / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", libpq_url(head)]
     subprocess.run(psql, input=dumped, capture_output=True, check=True)

@@ -146,14 +146,14 @@ SHAPES = {
     "triggers": (
         SUPABASE,
         "".join(
-            f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW"
+            f'CREATE TRIGGER "{name}" BEFORE UPDATE ON {table} FOR EACH ROW'
             " EXECUTE FUNCTION suppress_redundant_updates_trigger();"
             for name, table in (
                 ("users_guard_membership", "users"),
                 ("users_guard_role_update", "users"),
                 ("users_audit_update", "users"),
                 ("users_forget_author", "users"),
-                ("conversations_guard_chatbot_insert", "conversations"),
+                ("Conversations_guard_chatbot_insert", "conversations"),
                 ("conversations_record_version_update", "conversations"),
             )
         ),

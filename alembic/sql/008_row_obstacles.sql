@@ -4,7 +4,7 @@ WITH role_column AS (
     SELECT attrelid, attnum, atttypid FROM pg_attribute
     WHERE attrelid = to_regclass('public.users') AND attname = 'role' AND NOT attisdropped AND NOT EXISTS (
         SELECT FROM pg_trigger
-        WHERE tgrelid = attrelid AND tgname = 'users_guard_role_update'
+        WHERE tgrelid = to_regclass('public.users') AND tgname = 'users_guard_role_update'
             AND tgfoid = to_regproc('chatbot_private.require_table_owner')
     )
 ), said (roles) AS (

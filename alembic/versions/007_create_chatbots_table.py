@@ -675,9 +675,11 @@ DEPENDENTS = r"""
         ))
         AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
             SELECT oid FROM pg_constraint
-            WHERE conrelid = to_regclass('public.chatbots')
-                OR conname IN ('conversations_tenant_id_chatbot_id_fkey', 'chatbot_versions_tenant_id_chatbot_id_fkey',
-                    'chatbot_tags_tenant_id_chatbot_id_fkey')
+            WHERE conrelid = to_regclass('public.chatbots') OR (conrelid, conname) IN (
+                (to_regclass('public.conversations'), 'conversations_tenant_id_chatbot_id_fkey'),
+                (to_regclass('public.chatbot_versions'), 'chatbot_versions_tenant_id_chatbot_id_fkey'),
+                (to_regclass('public.chatbot_tags'), 'chatbot_tags_tenant_id_chatbot_id_fkey')
+            )
         ))
         AND NOT (classid = 'pg_policy'::regclass AND objid IN (
             SELECT oid FROM pg_policy WHERE polrelid = to_regclass('public.chatbots')

@@ -459,6 +459,7 @@ DEPENDENTS = """
             WHERE tgrelid = to_regclass('public.users') AND pronamespace = to_regnamespace('chatbot_private')
         ))
         AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
-            SELECT oid FROM pg_constraint WHERE conname = 'users_role_check'
+            SELECT oid FROM pg_constraint
+            WHERE conrelid = to_regclass('public.users') AND conname = 'users_role_check'
         ))
 """

@@ -234,6 +234,7 @@ DEPENDENTS = """
             WHERE tgrelid = to_regclass('public.conversations') AND pronamespace = to_regnamespace('chatbot_private')
         ))
         AND NOT (classid = 'pg_constraint'::regclass AND objid IN (
-            SELECT oid FROM pg_constraint WHERE conname = 'conversations_tenant_id_chatbot_id_fkey'
+            SELECT oid FROM pg_constraint
+            WHERE conrelid = to_regclass('public.conversations') AND conname = 'conversations_tenant_id_chatbot_id_fkey'
         ))
 """
