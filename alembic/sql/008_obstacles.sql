@@ -31,8 +31,8 @@ WITH ours AS (
                 THEN pg_get_expr(polwithcheck, polrelid) END) AS expression
     FROM pg_policy
     -- Once 007 has run, those two under the guide's names are ours.
-    WHERE polrelid = to_regclass('public.chatbots') AND EXISTS (TABLE chatbots) AND NOT (EXISTS (TABLE touched) AND polname IN ('Users can view published chatbots in their tenant',
-        'Demo user can view published chatbots'))
+    WHERE polrelid = to_regclass('public.chatbots') AND EXISTS (TABLE chatbots) AND NOT (EXISTS (TABLE touched)
+        AND polname IN ('Users can view published chatbots in their tenant', 'Demo user can view published chatbots'))
 ), -- A policy's expression as the set of its conditions: without casts, parentheses, aliases and schemas.
 stripped_1 (polname, text) AS (
     SELECT polname, regexp_replace(lower(expression), '::(character varying|[a-z_."]+)(\(\d+\))?|"', '', 'g') FROM policy
