@@ -1,4 +1,6 @@
-"""${message}: say in half a line what for.
+<%
+    title = " ".join(message.split()).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')  # as text of a docstring
+%>"""${title}: say in half a line what for.
 
 What: the objects that this step adds or changes, and why.
 Locks: each lock on each existing table, and for how long.
@@ -14,8 +16,8 @@ import sqlalchemy as sa
 % endif
 from alembic import op
 ${imports if imports else ""}
-revision = "${up_revision}"
-down_revision = "${down_revision}"
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 

@@ -233,7 +233,7 @@ def test_a_new_revision_asks_for_locks_and_downgrade(head: URL, tmp_path: Path, 
     assert made.returncode == 0, made.stderr
     text = (project / "alembic/versions/014_add_content.py").read_text()
     compile(text, "014", "exec")
-    assert f'down_revision = "{NEWEST}"' in text
+    assert f"down_revision = '{NEWEST}'" in text
     assert all(f"\n{prompt}: " in text for prompt in ("What", "Locks", "Downgrade"))
     assert ("op.add_column" in text, "import sqlalchemy as sa" in text) == (autogenerate, autogenerate)
 
