@@ -15,9 +15,9 @@ def do(block: str) -> str:
     return f"DO $block${block}\n        $block$"
 
 
-def array(values: Sequence[str]) -> str:
-    """An array of text, as SQL."""
-    return f"'{{{','.join(values)}}}'::text[]"
+def quoted(value: str) -> str:
+    """A text as SQL; standard_conforming_strings is on."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def stated(revision: Script, name: str) -> str | None:

@@ -19,26 +19,25 @@ from sqlalchemy.schema import CreateTable
 
 from app import seed
 from app.errors import SetupError
-from app.migration.blocks import warnings
+from app.migration.blocks import quoted, warnings
+from app.migration.lineage import BASE, ours
 from app.migration.options import Decisions, given
 from app.migration.scripts import (
     REVISION,
     SETTINGS,
     begins_at,
-    chain,
     comes_before,
     command_of,
     described,
     ends_at,
     fits,
     is_due,
-    quoted,
     require_a_place,
     statements,
 )
 from app.migration.settings import FIRST, revisions
 from app.migration.steps import finishing
-from app.migration.version_table import BASE, keep_decisions, valid_version_table
+from app.migration.version_table import keep_decisions, valid_version_table
 
 PACKAGE = "chatbot-platform-schema"
 APPLY, ROLL_BACK, SEED = "apply_multi_agent_migrations", "rollback_multi_agent_migrations", "seed_chatbots_data"
@@ -119,8 +118,9 @@ class Files:
 
     def __init__(self, script: ScriptDirectory, version_table: str, decisions: Decisions) -> None:
         """Find the steps."""
+        self.script = script
         self.decisions = decisions
-        self.revisions = chain(script)
+        self.revisions = ours(script)
         self.version_table = version_table
         all_of_them = [script.get_revision(each) for each in self.revisions]
         self.upgrades = [RevisionStep(script.revision_map, each, True) for each in all_of_them]
@@ -136,20 +136,23 @@ class Files:
     def of_steps(self, steps: Sequence[RevisionStep], paragraphs: list[str]) -> str:
         """The file of some steps, which runs those of them that the database lacks."""
         all_of_them = {begins_at(step): step for step in (self.upgrades if steps[0].is_upgrade else self.rollbacks)}
-        first = comes_before(steps, self.revisions, lambda place: f"{file_of(all_of_them[place])}.sql")
+        places = [begins_at(steps[0]), *map(ends_at, steps)]
+        first = comes_before(
+            places[0], self.revisions, lambda its: f"{file_of(all_of_them[its])}.sql", up=steps[0].is_upgrade
+        )
         live = (
             f"Is the database in use? Then prefer `{command_of(steps[-1])}`, which takes each strong lock for a moment."
             " This holds its locks to the end, also while it checks rows and builds indexes, and everybody waits."
         )
-        place = require_a_place(self.version_table, self.revisions, steps, first)
-        return file(
-            [*paragraphs, live], [place, keep_decisions(), fits(steps), *map(self.block_of, steps)], self.decisions
-        )
+        place = require_a_place(self.version_table, self.script, steps, places, first)
+        blocks = [place, keep_decisions(), fits(steps, places), *map(self.block_of, steps)]
+        return file([*paragraphs, live], blocks, self.decisions)
 
     def of_samples(self) -> str:
         """The file of the sample chatbots."""
-        first = dict.fromkeys([BASE, *self.revisions[:-1]], f"{APPLY}.sql")
-        place = require_a_place(self.version_table, self.revisions, [], first)
+        first = dict.fromkeys([BASE, *self.revisions], f"{APPLY}.sql")
+        newest = self.upgrades[-1:]
+        place = require_a_place(self.version_table, self.script, newest, self.revisions[-1:], first)
         title = (
             "Add the six sample chatbots to a demo tenant, like `python -m app seed`; and an admin and two members,"
             " unless another table has the platform's people first, such as Supabase's auth.users."

@@ -13,10 +13,11 @@ from alembic.operations import Operations
 from alembic.runtime.migration import RevisionStep
 from alembic.script import Script, ScriptDirectory
 
-from app.migration.blocks import no_obstacles, stated_in_the_way
+from app.migration.blocks import no_obstacles, quoted, stated_in_the_way
 from app.migration.concurrency import LOCK_KEY
+from app.migration.lineage import BASE, MADE, chain, lineage
 from app.migration.run import SESSION_SETTINGS
-from app.migration.version_table import BASE, chosen, require_ours
+from app.migration.version_table import chosen, require_agreement, require_ours
 
 REVISION = "chatbots.revision"
 SETTINGS = {  # a script's own, beside those of a run; below deadlock_timeout, as `app.migration.run` has it
@@ -26,71 +27,78 @@ SETTINGS = {  # a script's own, beside those of a run; below deadlock_timeout, a
 }
 
 
-def chain(script: ScriptDirectory) -> list[str]:
-    """All revisions, the oldest first."""
-    return [each.revision for each in reversed(list(script.walk_revisions()))]
-
-
 def begins_at(step: RevisionStep) -> str:
-    """The revision that the database is at before a step, or "base"."""
+    """The revision that one of our steps begins at, or "base"."""
     return step.from_revisions_no_deps[0] if step.from_revisions_no_deps else BASE
 
 
 def ends_at(step: RevisionStep) -> str:
-    """The revision that the database is at after a step, or "base"."""
+    """The revision that one of our steps ends at, or "base"."""
     return step.to_revisions_no_deps[0] if step.to_revisions_no_deps else BASE
 
 
 def command_of(step: RevisionStep) -> str:
     """What a person types for this step alone."""
+    if not step.is_upgrade and step.revision.revision not in MADE:  # beside which others may go on
+        return f"alembic downgrade {step.revision.revision}@-1"
     return f"alembic {'upgrade' if step.is_upgrade else 'downgrade'} {ends_at(step)}"
 
 
-def quoted(value: str) -> str:
-    """A text as SQL; standard_conforming_strings is on."""
-    return "'" + value.replace("'", "''") + "'"
-
-
 def is_due(*places: str) -> str:
-    """The condition that the database is at one of these revisions, as SQL, once `require_a_place` has looked."""
-    return f"current_setting('{REVISION}') IN ({', '.join(map(repr, places))})"
+    """The condition that the database is at one of these places, as SQL, once `require_a_place` has looked."""
+    return f"current_setting('{REVISION}') IN ({', '.join(map(quoted, places))})"
 
 
-def comes_before(
-    steps: Sequence[RevisionStep], revisions: Sequence[str], first: Callable[[str], str]
-) -> dict[str, str]:
-    """For each revision that the steps cannot begin at, nor were past: what to run first, by a function that knows."""
+def comes_before(begin: str, revisions: Sequence[str], first: Callable[[str], str], *, up: bool) -> dict[str, str]:
+    """For each revision before a place, in the direction of the steps, what to run first, by a function that knows."""
     places = [BASE, *revisions]
-    begin = places.index(begins_at(steps[0]))
-    return {place: first(place) for place in (places[:begin] if steps[0].is_upgrade else places[begin + 1 :])}
+    if begin not in places:  # several revisions
+        return {}
+    index = places.index(begin)
+    return {each: first(each) for each in (places[:index] if up else places[index + 1 :])}
+
+
+def is_past(script: ScriptDirectory, steps: Sequence[RevisionStep], final: str) -> str:
+    """The condition that the database at `here` lacks none of the steps, as SQL."""
+
+    def with_one_of(revisions: Sequence[str]) -> str:
+        having = [each for each in chain(script) if lineage(script, [each]).intersection(revisions)]
+        return f"string_to_array(here, ', ') && {quoted('{' + ','.join(having) + '}')}::text[]"
+
+    if steps[0].is_upgrade:
+        return " AND ".join(with_one_of([each]) for each in final.split(", "))
+    return f"NOT ({with_one_of([step.revision.revision for step in steps])})"
 
 
 def require_a_place(
     version_table: str,
-    revisions: Sequence[str],
+    script: ScriptDirectory,
     steps: Sequence[RevisionStep],
+    places: Sequence[str],
     first: Mapping[str, str],
     *,
     for_the_session: bool = False,
 ) -> str:
-    """The block that raises unless a script may run here, and puts the revision into chatbots.revision.
+    """The block that raises unless a script may run here, and puts the place into chatbots.revision.
 
     Args:
         version_table: its name.
-        revisions: all of them, the oldest first.
+        script: all revisions.
         steps: the script's, in their order.
-        first: what to run first, for each revision that the script cannot begin at.
+        places: before the first step, and after each.
+        first: what to run first, for places at which the script cannot begin.
         for_the_session: whether the setting, and the lock that keeps other runs away, last longer than a transaction.
     """
     lock = f"pg_try_advisory{'' if for_the_session else '_xact'}_lock({LOCK_KEY})"
+    finishes = {begins: command_of(step) for begins, step in zip(places, steps, strict=False)}
     return require_ours(
         version_table,
-        revisions,
-        {begins_at(step): command_of(step) for step in steps},
-        f"""
-            IF {chosen(first)} IS NOT NULL THEN
+        script,
+        finishes,
+        f"""{require_agreement()}
+            IF NOT ({is_past(script, steps, places[-1])} OR here IN ({", ".join(map(quoted, places))})) THEN
                 RAISE EXCEPTION 'This database is at %: run % first. Nothing was changed.', here,
-                    {chosen(first)}
+                    coalesce({chosen(first)}, {quoted(f"`{command_of(steps[-1])}`")})
                     USING ERRCODE = 'object_not_in_prerequisite_state';
             END IF;
             IF NOT {lock} THEN
@@ -101,9 +109,8 @@ def require_a_place(
     )
 
 
-def fits(steps: Sequence[RevisionStep]) -> str | None:
+def fits(steps: Sequence[RevisionStep], places: Sequence[str]) -> str | None:
     """The block that raises unless nothing stands in the way of those steps that the database lacks."""
-    places = [begins_at(step) for step in steps]
     questions = [
         question
         for index, step in enumerate(steps)

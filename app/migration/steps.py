@@ -21,25 +21,22 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from app.migration.blocks import do, no_obstacles, obstacles_of, stated_in_the_way, warnings
+from app.errors import SetupError
+from app.migration.blocks import do, no_obstacles, obstacles_of, quoted, stated_in_the_way, warnings
+from app.migration.lineage import chain, heads_along, newest_of_ours, place
 from app.migration.options import Decisions
 from app.migration.run import NO_TIMEOUTS
-from app.migration.scripts import (
-    REVISION,
-    SETTINGS,
-    begins_at,
-    chain,
-    comes_before,
-    command_of,
-    ends_at,
-    fits,
-    is_due,
-    quoted,
-    require_a_place,
+from app.migration.scripts import REVISION, SETTINGS, comes_before, command_of, fits, is_due, require_a_place
+from app.migration.version_table import (
+    keep_decisions,
+    note_step,
+    require_agreement,
+    require_ours,
+    secure_version_table,
 )
-from app.migration.version_table import keep_decisions, note_step, require_ours, secure_version_table
 
 log = logging.getLogger("alembic")
 
@@ -56,48 +53,65 @@ def guard_steps(context: MigrationContext, decisions: Decisions) -> None:
         context: of the run.
         decisions: what the operator decided, which a script has written into it.
 
-    Raises, when the steps run:
-        sqlalchemy.exc.DBAPIError: the version table is another project's, another step is half done, or the database
-            does not fit; the message lists each reason with its remedy.
+    Raises, here or when the steps run:
+        sqlalchemy.exc.DBAPIError: the version table is another project's, or does not record what the schema looks
+            like; another step is half done; or the database does not fit. The message lists reasons and remedies.
+        SetupError: the command makes a version table and nothing else.
     """
     steps = context._migrations_fn
     if steps is None:
         return
+    assert context.script is not None  # noqa: S101 - the environment's
+    script = context.script
+    is_stamp, makes_a_table = (getattr(steps, "__name__", "") == name for name in ("do_stamp", "do_ensure_version"))
 
-    def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:  # also of a stamp's steps
-        assert context.script is not None  # noqa: S101 - the environment's
-        revisions = chain(context.script)
-        if not context.as_sql:  # before Alembic looks for the revisions that the table names
-            every_step = [
-                question for each in revisions for question in obstacles_of(context.script.get_revision(each))
-            ]
-            execute_block(context, require_ours(context.version_table, revisions, None, also=every_step))
+    def require_ours_here(then: str) -> None:
+        every_step = [question for each in script.walk_revisions() for question in obstacles_of(each)]
+        finishes: dict[str, str] | None = {} if is_stamp else None  # a stamp would take the note back
+        execute_block(context, require_ours(context.version_table, script, finishes, then, also=every_step))
+
+    def require_stamp(heads: tuple[str, ...], todo: list[Any]) -> None:
+        stamped = newest_of_ours(script, heads_along(context, heads, todo)[-1])
+        require_ours_here(require_agreement(stamped))
+
+    def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
+        if makes_a_table and not heads:
+            raise SetupError("The version table comes with the first revision: run `alembic upgrade head`.")
+        if not context.as_sql and not context.purge:  # before Alembic looks for the revisions that the table names
+            require_ours_here("" if is_stamp else require_agreement())
             execute_block(context, keep_decisions())
         todo = list(steps(heads, context))
+        if is_stamp and not context.purge:
+            if context.as_sql:
+                set_up_script(context, decisions)
+            require_stamp(heads, todo)
         judged = [step for step in todo if isinstance(step, RevisionStep)]
+        places = [place(each) for each in heads_along(context, heads, todo)]
         if judged:
             if context.as_sql:
-                begin_script(context, revisions, judged, decisions)
+                begin_script(context, script, judged, places, decisions)
             else:
-                begin_run(context, revisions, judged)
-        for step in todo:
+                begin_run(context, script, judged, places[0])
+        for step, begins, ends in zip(todo, places, places[1:], strict=False):
             begun = time.monotonic()
             if isinstance(step, RevisionStep):
                 step.migration_fn = beginning(context, step)
                 if context.as_sql:
-                    in_script(context, f"SELECT {is_due(begins_at(step))} AS chatbots_due \\gset", "\\if :chatbots_due")
+                    in_script(context, f"SELECT {is_due(begins)} AS chatbots_due \\gset", "\\if :chatbots_due")
             yield step  # the next is asked for when this one is committed
             if context.as_sql and isinstance(step, RevisionStep):
-                in_script(context, f"SET {REVISION} TO '{ends_at(step)}';", "\\endif")
+                in_script(context, f"SET {REVISION} TO '{ends}';", "\\endif")
             log.info("Done in %.1f s", time.monotonic() - begun)
 
+    if context.purge and not context.as_sql:  # Alembic empties the version table before it asks for the steps
+        require_ours_here("")
+        require_stamp((), list(steps((), context)))
     context._migrations_fn = guarded
 
 
-def begin_run(context: MigrationContext, revisions: list[str], steps: list[RevisionStep]) -> None:
+def begin_run(context: MigrationContext, script: ScriptDirectory, steps: list[RevisionStep], begins: str) -> None:
     """See that no other step is half done, that nothing stands in the way of any step, and warn of what all lose."""
-    finishes = {begins_at(steps[0]): command_of(steps[0])}
-    execute_block(context, require_ours(context.version_table, revisions, finishes))
+    execute_block(context, require_ours(context.version_table, script, {begins: command_of(steps[0])}))
     questions = [question for step in steps for question in stated_in_the_way(step)]
     execute_block(context, no_obstacles(questions, "Nothing was changed"))
     for step in steps:
@@ -106,19 +120,28 @@ def begin_run(context: MigrationContext, revisions: list[str], steps: list[Revis
 
 
 def begin_script(
-    context: MigrationContext, revisions: list[str], steps: list[RevisionStep], decisions: Decisions
+    context: MigrationContext,
+    script: ScriptDirectory,
+    steps: list[RevisionStep],
+    places: list[str],
+    decisions: Decisions,
 ) -> None:
-    """Have a script stop at the first error, in psql, run with a run's own settings, and see where the database is."""
+    """Have a script run with a run's own settings, and see where the database is."""
+    set_up_script(context, decisions)
+    upgrades = steps[0].is_upgrade
+    command = f"alembic {'upgrade' if upgrades else 'downgrade'} {{}}:{places[0]} --sql"
+    first = comes_before(places[0], chain(script), lambda its: f"the script of `{command.format(its)}`", up=upgrades)
+    execute_block(context, require_a_place(context.version_table, script, steps, places, first, for_the_session=True))
+    execute_block(context, keep_decisions())
+    execute_block(context, fits(steps, places))
+
+
+def set_up_script(context: MigrationContext, decisions: Decisions) -> None:
+    """Have a script stop at the first error, in psql, and run with a run's own settings."""
     in_script(context, "\\set ON_ERROR_STOP on")
     for name, value in {**SETTINGS, **decisions.settings()}.items():
         execute(context, f"SET {name} TO {value if name == 'search_path' else quoted(value)}")
     context.execute(f"DO $$ BEGIN PERFORM * FROM ({NO_TIMEOUTS}) AS reset; END $$")
-    begin = begins_at(steps[0])
-    command = "alembic upgrade {}:{} --sql" if steps[0].is_upgrade else "alembic downgrade {}:{} --sql"
-    first = comes_before(steps, revisions, lambda place: f"the script of `{command.format(place, begin)}`")
-    execute_block(context, require_a_place(context.version_table, revisions, steps, first, for_the_session=True))
-    execute_block(context, keep_decisions())
-    execute_block(context, fits(steps))
 
 
 def in_script(context: MigrationContext, *lines: str) -> None:

@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from app.errors import SetupError
-from app.migration.blocks import Question, array, collect
+from app.migration.blocks import Question, collect, quoted
+from app.migration.lineage import BASE, STANDING, chain, newest_of_ours
 
-BASE = "base"  # what Alembic calls the database before the first revision
+HALF_DONE = r"^alembic (upgrade|downgrade) [\w@-]+$"  # the note of a step that is half done
 
 
 def valid_version_table(name: str) -> str:
@@ -28,23 +30,24 @@ def valid_version_table(name: str) -> str:
 
 def require_ours(
     version_table: str,
-    chain: Sequence[str],
-    finishes: Mapping[str, str] | None,
+    script: ScriptDirectory,
+    finishes: Mapping[str, str] | None = None,
     then: str = "",
     also: Sequence[Question] = (),
 ) -> str:
     """The block that raises unless the version table is ours and no other step is half done.
 
     Another project may use a table of that name, or somebody plant one. Its ids may look like ours, too; but wherever a
-    revision of ours stands, so does the schema of our helpers, whose owner owns the table. An empty one is ours only if
-    this transaction has just made it, or if it notes that the first step is half done.
+    revision of ours stands, so does the schema of our helpers, whose owner owns the table. Without that schema, a table
+    is ours only if this transaction has just made it, or if it holds revisions of the user's own alone.
 
     Args:
         version_table: its name.
-        chain: all revisions, the oldest first.
-        finishes: for each revision that a step would begin at, that step's command, which may go on from there; None
+        script: all revisions.
+        finishes: for each place that a step would begin at, that step's command, which may go on from there; None
             if half a step does not matter.
-        then: statements that follow, in which the variable `here` is the revision, or "base".
+        then: statements that follow. In them, the variable `here` is the place: the rows of the version table,
+            separated by commas, or "base"; `ours` is the newest revision of this package, or "base".
         also: what else may stand in the way, to give all reasons at once where this package has made nothing yet.
     """
     others = ""
@@ -55,19 +58,27 @@ def require_ours(
                     obstacles := E'\\nBeside that, this database does not fit:' || obstacles;
                 END IF;
             END IF;"""
+    known = {each: newest_of_ours(script, [each]) for each in chain(script)}
     return f"""
         DECLARE
+            known CONSTANT jsonb := {quoted(json.dumps(known))};
             here text := '{BASE}';
+            ours text := '{BASE}';
             note text;
             is_new boolean := true;
             is_ours boolean;
+            are_known boolean;
             obstacles text := '';
         BEGIN
             IF to_regclass('public.{version_table}') IS NOT NULL THEN
-                SELECT coalesce(string_agg(version_num, ', '), '{BASE}') INTO here FROM public.{version_table};
+                SELECT coalesce(string_agg(version_num, ', ' ORDER BY version_num), '{BASE}'),
+                    coalesce(max(nullif(known ->> version_num, '{BASE}')), '{BASE}'),
+                    bool_and(known ? version_num)
+                INTO here, ours, are_known
+                FROM public.{version_table};
                 SELECT pg_class.xmin::text = (pg_current_xact_id_if_assigned()::text::bigint % 4294967296)::text,
-                    relowner = nspowner AND (here = ANY ({array(chain)})
-                        OR obj_description(pg_class.oid, 'pg_class') ~ '^alembic upgrade \\w+$'),
+                    CASE WHEN nspowner IS NOT NULL THEN relowner = nspowner AND are_known IS NOT FALSE
+                        ELSE are_known AND ours = '{BASE}' AND pg_get_userbyid(relowner) = current_user END,
                     obj_description(pg_class.oid, 'pg_class')
                 INTO is_new, is_ours, note
                 FROM pg_class LEFT JOIN pg_namespace ON nspname = 'chatbot_private'
@@ -84,10 +95,60 @@ def require_ours(
         END"""
 
 
+def require_agreement(stamped: str | None = None) -> str:
+    """The statements that raise unless the schema looks like the revision that is recorded, or will be.
+
+    They follow in the block of `require_ours`. Steps from another revision than the schema's would be refused with
+    misleading remedies. Where a step is half done, or only some of a revision's objects are there, nothing is judged.
+
+    Args:
+        stamped: the newest revision of ours that a stamp will record, or "base"; None if the command is no stamp.
+    """
+    if stamped is None:
+        wrong = """
+                    RAISE EXCEPTION 'The version table %, but the schema looks like %: run `alembic stamp %`, which'
+                        ' records that. Nothing was changed.',
+                        CASE here WHEN 'base' THEN 'is missing or empty' ELSE 'says ' || here END,
+                        seen, coalesce(nullif(lowest, ''), 'base')
+                        USING ERRCODE = 'object_not_in_prerequisite_state';"""
+    else:
+        wrong = f"""
+                    RAISE EXCEPTION 'The schema looks like %, not {stamped}: run %`alembic % {stamped}`, which changes'
+                        ' the schema. A stamp only records a revision. Nothing was changed.',
+                        seen,
+                        CASE WHEN recorded <> lowest THEN format('`alembic stamp %s`, then ', lowest) ELSE '' END,
+                        CASE WHEN expected < lowest THEN 'downgrade' ELSE 'upgrade' END
+                        USING ERRCODE = 'object_not_in_prerequisite_state';"""
+    expected = "recorded" if stamped is None else quoted(stamped.replace(BASE, ""))
+    return f"""
+            DECLARE  -- '' is before the first revision
+                recorded CONSTANT text := replace(ours, '{BASE}', '');
+                expected CONSTANT text := {expected};
+                lowest text;
+                missing text;
+                seen text;
+            BEGIN
+                SELECT coalesce(max(revision) FILTER (WHERE stands), ''), min(revision) FILTER (WHERE NOT stands)
+                INTO lowest, missing
+                FROM ({STANDING}) AS standing (revision, stands);
+                seen := CASE lowest WHEN '' THEN 'no revision of this package' ELSE 'revision ' || lowest END;
+                IF note ~ '{HALF_DONE}' THEN
+                    NULL;
+                ELSIF missing < lowest THEN
+                    IF expected = '' THEN
+                        RAISE EXCEPTION 'The version table is missing or empty, and the schema looks like revision %'
+                            ' without %: restore both from a backup. Nothing was changed.', lowest, missing
+                            USING ERRCODE = 'object_not_in_prerequisite_state';
+                    END IF;
+                ELSIF expected < lowest OR expected >= missing THEN{wrong}
+                END IF;
+            END;"""
+
+
 def refuse_half_done(finishes: Mapping[str, str]) -> str:
     """The statements that raise if a step is half done, and it is not the one that would begin at `here`."""
     return f"""
-            IF note ~ '^alembic (upgrade|downgrade) \\w+$' AND note <> coalesce({chosen(finishes)}, '') THEN
+            IF note ~ '{HALF_DONE}' AND note <> coalesce({chosen(finishes)}, '') THEN
                 RAISE EXCEPTION 'A step was interrupted half-way: run `%`, which finishes it, before anything else.',
                     note
                     USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -134,7 +195,7 @@ def half_done_step(connection: Connection, version_table: str) -> str | None:
     """The command that finishes the step which was interrupted between its transactions, if there is one."""
     query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
     note: str | None = connection.scalar(query, {"name": f"public.{version_table}"})
-    return note if note and re.fullmatch(r"alembic (upgrade|downgrade) (\w+)", note) else None
+    return note if note and re.fullmatch(HALF_DONE, note) else None
 
 
 def note_step(version_table: str, command: str | None) -> str:
@@ -149,11 +210,20 @@ def secure_version_table(name: str) -> str:
     Row security is on; whoever is granted SELECT, such as an auditor who runs `alembic check`, may read it. Default
     privileges that opened it to others (Supabase's do) are taken back, once: later grants stay. Our policy tells
     whether that was done: an event trigger of the platform's may enable row security on each new table.
+
+    A table that a stamp has made anew goes to the owner of our schema.
     """
     return f"""
         DECLARE
             grantee text;
+            its_owner text;
         BEGIN
+            SELECT nspowner::regrole::text INTO its_owner
+            FROM pg_catalog.pg_namespace, pg_catalog.pg_class
+            WHERE nspname = 'chatbot_private' AND pg_class.oid = 'public.{name}'::regclass AND relowner <> nspowner;
+            IF FOUND THEN
+                EXECUTE format('ALTER TABLE public.{name} OWNER TO %s', its_owner);
+            END IF;
             IF NOT EXISTS (
                 SELECT FROM pg_catalog.pg_policy
                 WHERE polrelid = 'public.{name}'::regclass AND polname = 'Auditors can view the schema revision'
