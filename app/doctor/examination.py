@@ -22,6 +22,7 @@ from app.doctor.visibility import Visibility, visibility
 from app.doctor.warnings import warnings
 from app.errors import SetupError
 from app.migration.autogenerate import written_by
+from app.migration.lineage import chain, lineage, newest, ours
 from app.migration.preflight import situation
 from app.migration.settings import revisions
 from app.migration.version_table import half_done_step
@@ -41,9 +42,10 @@ class Revision:
     """The revision of a database.
 
     Args:
-        at: none, or one.
+        at: none, one, or several with revisions of the user's own.
         newest: of this package.
         pending: those that it is not at yet, in their order.
+        target: of `alembic upgrade`, for all of them.
         half_done: the command that finishes an interrupted step.
         told: all this in a sentence.
     """
@@ -51,13 +53,14 @@ class Revision:
     at: list[str]
     newest: str
     pending: list[str]
+    target: str
     half_done: str | None
     told: str
 
     @property
     def is_newest(self) -> bool:
-        """Whether the database is at the newest revision, with no step half done."""
-        return not self.pending and self.half_done is None
+        """Whether the database is at the newest revision of this package, with no step half done."""
+        return self.newest not in self.pending and self.half_done is None
 
 
 @dataclass(frozen=True)
@@ -171,12 +174,12 @@ def seen(
 
 def where(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Revision:
     """Return the revision of a database."""
-    applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
-    chain = [each.revision for each in reversed(list(script.walk_revisions()))]
+    applied = lineage(script, heads)
     return Revision(
         list(heads),
-        chain[-1],
-        [each for each in chain if each not in applied],
+        ours(script)[-1],
+        [each for each in chain(script) if each not in applied],
+        newest(script),
         half_done_step(connection, version_table),
         situation(connection, heads, version_table),
     )
@@ -205,7 +208,7 @@ def judged(found: Examination) -> Examination:
     if found.revision.half_done:
         mend.append(f"A step was interrupted: run `{found.revision.half_done}`.")
     elif found.revision.pending:
-        mend.append("Revisions are pending: run `alembic upgrade head`.")
+        mend.append(f"Revisions are pending: run `alembic upgrade {found.revision.target}`.")
     if found.drift:
         things = "1 thing" if len(found.drift) == 1 else f"{len(found.drift)} things"
         mend.append(f"It differs from what was installed in {things}.")

@@ -20,7 +20,7 @@ from sqlalchemy.schema import CreateTable
 from app import seed
 from app.errors import SetupError
 from app.migration.blocks import quoted, warnings
-from app.migration.lineage import BASE, ours
+from app.migration.lineage import BASE, MADE, chain, ours
 from app.migration.options import Decisions, given
 from app.migration.scripts import (
     REVISION,
@@ -98,6 +98,11 @@ def files(config: Config) -> dict[str, str]:
     found[ROLL_BACK] = made.of_steps(made.rollbacks, [f"Go back to revision {FIRST}: the guide's full rollback."])
     found[SEED] = made.of_samples()
     return found
+
+
+def left_out(config: Config) -> list[str]:
+    """The user's own revisions, which are in no file: only Alembic runs what they may do."""
+    return [each for each in chain(revisions(config)) if each not in MADE]
 
 
 def file_of(step: RevisionStep) -> str:

@@ -83,6 +83,11 @@ def lineage(script: ScriptDirectory, heads: Iterable[str]) -> set[str]:
     return found
 
 
+def newest(script: ScriptDirectory) -> str:
+    """What `alembic upgrade` is told to go to everything: a branch of the user's own makes several heads."""
+    return "head" if len(script.get_heads()) == 1 else "heads"
+
+
 def newest_of_ours(script: ScriptDirectory, heads: Iterable[str]) -> str:
     """The newest of this package's revisions that is applied there, or "base"."""
     return max(lineage(script, heads) & MADE.keys(), default=BASE)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from app.catalog.adoption import TABLES
 from app.migration.blocks import obstacles_of, stated_all
+from app.migration.lineage import MADE, chain, lineage, newest
 from app.migration.scripts import described, statements
 from app.migration.settings import revisions
 from app.migration.version_table import half_done_step
@@ -65,6 +66,7 @@ class Preflight:
     obstacles: list[tuple[str, str]]  # reason, remedy
     steps: list[Step]
     losses: list[str]
+    target: str  # of `alembic upgrade`: the newest revision, or all that are
 
 
 def preflight(config: Config) -> Preflight:
@@ -93,9 +95,9 @@ def preflight(config: Config) -> Preflight:
 
 def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connection, version_table: str) -> Preflight:
     """Say what stands in the way of the revisions that are not there yet, and what they would do."""
-    applied = {each.revision for each in script.iterate_revisions(heads, "base")} if heads else set()
-    chain = list(reversed(list(script.walk_revisions())))
-    pending = [each for each in chain if each.revision not in applied]
+    applied = lineage(script, heads)
+    every = [script.get_revision(each) for each in chain(script)]
+    pending = [each for each in every if each.revision not in applied]
     obstacles = [
         (row[0], row[1])
         for each in pending
@@ -108,10 +110,11 @@ def judge(script: ScriptDirectory, heads: tuple[str, ...], connection: Connectio
         [step(each, connection) for each in pending],
         [
             f"{each.revision}: {lost}"
-            for each in chain
+            for each in every
             if each.revision in applied
             for lost in answers(connection, each, "LOSSES")
         ],
+        newest(script),
     )
 
 
@@ -150,7 +153,14 @@ def rows_of(connection: Connection, query: str, *, may_fail: bool) -> Sequence[S
 
 
 def step(revision: Script, connection: Connection) -> Step:
-    """What one revision would do."""
+    """What one revision would do. Of a user's own, which may do anything, it is only what the revision says."""
+    warnings = answers(connection, revision, "WARNINGS")
+    work = work_of(revision, connection) if revision.revision in MADE else []
+    return Step(revision.revision, *described(revision), work, warnings)
+
+
+def work_of(revision: Script, connection: Connection) -> list[str]:
+    """What one of our revisions would check and build while the service reads and writes."""
     sql = "; ".join(statements(revision.module.upgrade)) + ";"
     checks: dict[str, list[str]] = {}
     for relation, name in VALIDATES.findall(sql):
@@ -162,8 +172,7 @@ def step(revision: Script, connection: Connection) -> Step:
     ]
     for index, relation, columns, predicate in BUILDS.findall(sql):
         work.append(f"builds {index}, {size(connection, relation, columns, predicate)}")
-    warnings = answers(connection, revision, "WARNINGS")
-    return Step(revision.revision, *described(revision), work, warnings)
+    return work
 
 
 def count(connection: Connection, relation: str) -> str | None:
@@ -196,17 +205,17 @@ def told(found: Preflight) -> Iterator[str]:
     elif not found.steps:
         yield "There is nothing newer."
     else:
-        yield "It fits. `alembic upgrade head` would do this, a transaction or more for each step:"
+        yield f"It fits. `alembic upgrade {found.target}` would do this, a transaction or more for each step:"
     for each in found.steps:
-        yield f"\n{each.revision}  {each.title}"
+        yield f"\n{each.revision}  {each.title}".rstrip()
         for name, lines in (
             ("does", [each.what]),
-            ("locks", [each.locks]),
+            ("locks", [each.locks or "the revision does not say"]),
             ("meanwhile", each.work),
             ("warning", each.warnings),
             ("downgrade", [each.downgrade]),
         ):
-            for line in lines:
+            for line in filter(None, lines):
                 yield textwrap.fill(
                     line,
                     116,

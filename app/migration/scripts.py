@@ -120,7 +120,7 @@ def fits(steps: Sequence[RevisionStep], places: Sequence[str]) -> str | None:
 
 
 class Description(NamedTuple):
-    """What a revision says of itself."""
+    """What a revision says of itself; "" of what it does not say, as a revision of the user's own may."""
 
     title: str
     what: str
@@ -128,11 +128,14 @@ class Description(NamedTuple):
     downgrade: str
 
 
+PARTS = re.compile(r"^(What|Locks|Downgrade|Revision(?: ID)?|Revises|Created?(?: Date)?):", re.MULTILINE)
+
+
 def described(revision: Script) -> Description:
     """Read the docstring of a revision."""
-    document = " ".join((revision.module.__doc__ or "").split())
-    title, what, locks, downgrade = re.split(r" (?:What|Locks|Downgrade): ", document + " ", maxsplit=3)
-    return Description(title, what, locks, downgrade.strip())
+    title, *rest = (" ".join(part.split()) for part in PARTS.split(revision.module.__doc__ or ""))
+    parts = dict(zip(rest[::2], rest[1::2], strict=True))
+    return Description(title, *(parts.get(name, "") for name in ("What", "Locks", "Downgrade")))
 
 
 class Statements(list[str]):

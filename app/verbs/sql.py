@@ -19,8 +19,12 @@ def sql(
     from app.migration import files, options, settings  # noqa: PLC0415 - Alembic takes its time, which other verbs need not
 
     with errors_for_a_person():
-        written = files.write(directory, options.give(settings.configuration(config, name), x or ()), force=force)
+        given = options.give(settings.configuration(config, name), x or ())
+        written = files.write(directory, given, force=force)
+        left_out = files.left_out(given)
     for path in written:
         print(f"Wrote {path}")
     if not written:
         print(f"All files are in {directory} already.")
+    if left_out:
+        print(f"Left out your own revisions ({', '.join(left_out)}): run `alembic upgrade heads` for them.")
