@@ -193,3 +193,23 @@ def test_another_projects_rows_are_not_ours(head: URL) -> None:
     for command in ("upgrade", "downgrade", "stamp"):
         with pytest.raises(SystemExit, match="holds revision 015, ae1027a6acf of another project"):
             alembic(head, command, "006")
+
+
+def test_a_downgrade_past_a_revision_of_the_users_own_says_what_comes_first(head: URL, project: Path) -> None:
+    (project.parent / "alembic/versions/own1.py").write_text("""
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "own1", "015", None, None
+def upgrade():
+    op.execute("CREATE TABLE public.own1 (chatbot_id uuid REFERENCES public.chatbots)")
+def downgrade():
+    op.execute("DROP TABLE public.own1")
+""")
+    go(head, project, "upgrade head")
+    first = (
+        r"table public.own1: drop or change it.*\nIf revisions of your own made this, run `alembic downgrade own1@-1`"
+    )
+    with pytest.raises(SystemExit, match=first):
+        go(head, project, "downgrade 006")
+    assert recorded(head) == ["own1"]
+    go(head, project, "downgrade own1@-1")
+    go(head, project, "downgrade 006")

@@ -7,13 +7,14 @@ import pytest
 from psycopg import Connection
 from sqlalchemy import URL
 
+from app.embedded import Server
 from app.errors import SetupError
 from app.migration.lineage import MADE, STANDING, ours
 from app.migration.preflight import preflight
 from app.migration.settings import configuration, revisions
 from tests.people import populate
 from tests.platforms import ODD, PLAIN, ROLES, SUPABASE, settle, settle_guide
-from tests.tools import NEWEST, REVISIONS, alembic, catalog, connect, database_url, rows, run
+from tests.tools import NEWEST, REVISIONS, alembic, catalog, connect, database_url, psql, rows, run
 
 RECORDED = "SELECT version_num FROM alembic_version"
 
@@ -177,3 +178,19 @@ def test_a_wrong_stamp_loses_no_row(empty: URL) -> None:
             with pytest.raises(SystemExit, match=f"looks like revision {NEWEST}"):
                 alembic(empty, *command.split())
         assert rows(connection) == before
+
+
+def test_a_script_of_a_stamp_judges_it_too(
+    server: Server, empty: URL, head: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alembic(empty, "stamp", f"008:{NEWEST}", "--sql")
+    script = capsys.readouterr().out
+    alembic(empty, "upgrade", "008")
+    told = psql(server.binaries, empty, script=script)
+    assert (told.returncode, "looks like revision 008, not 015: run `alembic upgrade 015`" in told.stderr) == (3, True)
+    with connect(empty) as connection, connect(head) as other:
+        assert connection.execute(RECORDED).fetchall() == [("008",)]
+        other.execute("UPDATE alembic_version SET version_num = '008'")
+        assert psql(server.binaries, head, script=script).returncode == 0
+        assert other.execute(RECORDED).fetchall() == [(NEWEST,)]
+    alembic(head, "check")

@@ -64,21 +64,23 @@ def obstacles_of(revision: Script, condition: str = "true") -> list[Question]:
     ]
 
 
-def no_obstacles(questions: Sequence[Question], outcome: str) -> str | None:
+def no_obstacles(questions: Sequence[Question], outcome: str, hint: str = "") -> str | None:
     """The block that raises unless none of the questions finds a row.
 
     Args:
         questions: the queries.
         outcome: what an error begins with, such as "Nothing was changed".
+        hint: a line that an error ends with.
     """
     if not questions:
         return None
+    last = f" || {quoted(chr(10) + hint)}" if hint else ""
     return f"""
         DECLARE
             obstacles text := '';
         BEGIN{collect(questions)}
             IF obstacles <> '' THEN
-                RAISE EXCEPTION '{outcome}, because this database does not fit:%', obstacles
+                RAISE EXCEPTION '{outcome}, because this database does not fit:%', obstacles{last}
                     USING ERRCODE = 'object_not_in_prerequisite_state';
             END IF;
         END"""

@@ -26,7 +26,7 @@ from sqlalchemy import text
 
 from app.errors import SetupError
 from app.migration.blocks import do, no_obstacles, obstacles_of, quoted, stated_in_the_way, warnings
-from app.migration.lineage import chain, heads_along, newest_of_ours, place
+from app.migration.lineage import MADE, chain, heads_along, newest_of_ours, place
 from app.migration.options import Decisions
 from app.migration.run import NO_TIMEOUTS
 from app.migration.scripts import REVISION, SETTINGS, comes_before, command_of, fits, is_due, require_a_place
@@ -113,10 +113,16 @@ def begin_run(context: MigrationContext, script: ScriptDirectory, steps: list[Re
     """See that no other step is half done, that nothing stands in the way of any step, and warn of what all lose."""
     execute_block(context, require_ours(context.version_table, script, {begins: command_of(steps[0])}))
     questions = [question for step in steps for question in stated_in_the_way(step)]
-    execute_block(context, no_obstacles(questions, "Nothing was changed"))
+    execute_block(context, no_obstacles(questions, "Nothing was changed", of_their_own(steps)))
     for step in steps:
         if not step.is_upgrade:  # what all of them lose, before the first begins
             execute_block(context, warnings(step))
+
+
+def of_their_own(steps: list[RevisionStep]) -> str:
+    """The hint that a downgrade of the user's own revisions may take away what stands in the way of ours."""
+    commands = [f"`{command_of(step)}`" for step in steps if not step.is_upgrade and step.revision.revision not in MADE]
+    return f"If revisions of your own made this, run {', '.join(commands)} first." if commands else ""
 
 
 def begin_script(
