@@ -12,7 +12,7 @@ from sqlalchemy import URL, Column, Index, Integer, MetaData, Table, Text
 
 from app.migration.beside import not_ours
 from app.models import Base
-from tests.platforms import SUPABASE, settle, settle_guide
+from tests.platforms import PLAIN, SUPABASE, settle, settle_guide
 from tests.tools import REVISIONS, alembic, connect, sqlalchemy_connection
 
 PLATFORMS: dict[str, tuple[Callable[[Connection], object], tuple[str, ...]]] = {
@@ -124,3 +124,19 @@ def test_the_applications_own_parts_of_its_own_tables_are_compared(empty: URL) -
 
 def test_schemas_of_ours_are_left_alone(head: URL) -> None:
     assert proposed(head, MetaData(), include_schemas=True) == []
+
+
+@pytest.mark.parametrize(("revision", "mapped"), [("006", "notes"), ("009", "notes"), ("010", "comment")])
+def test_the_renamed_column_is_left_alone_under_either_name(empty: URL, revision: str, mapped: str) -> None:
+    """The application may be older or newer than the database."""
+    with connect(empty) as connection:
+        settle(connection, PLAIN)
+    theirs = MetaData()
+    with sqlalchemy_connection(empty) as reflecting:
+        theirs.reflect(reflecting)
+    if mapped == "notes":
+        feedback = theirs.tables["feedback"]
+        feedback._columns.remove(feedback.c.comment)
+        feedback.append_column(Column("notes", Text))
+    alembic(empty, "upgrade", revision)
+    assert proposed(empty, theirs) == []
