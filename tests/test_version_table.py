@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from psycopg import Connection
@@ -14,7 +15,7 @@ from app.migration.preflight import preflight
 from app.migration.settings import configuration, revisions
 from tests.people import populate
 from tests.platforms import ODD, PLAIN, ROLES, SUPABASE, settle, settle_guide
-from tests.tools import NEWEST, REVISIONS, alembic, catalog, connect, database_url, psql, rows, run
+from tests.tools import NEWEST, PROJECT, REVISIONS, alembic, catalog, connect, database_url, psql, rows, run
 
 RECORDED = "SELECT version_num FROM alembic_version"
 
@@ -194,3 +195,17 @@ def test_a_script_of_a_stamp_judges_it_too(
         assert psql(server.binaries, head, script=script).returncode == 0
         assert other.execute(RECORDED).fetchall() == [(NEWEST,)]
     alembic(head, "check")
+
+
+def test_settings_that_name_another_version_table_are_told(head: URL, tmp_path: Path) -> None:
+    """A stamp would make a second one."""
+    settings = (PROJECT / "alembic.ini").read_text().replace("%(here)s", str(PROJECT))
+    ini = tmp_path / "alembic.ini"
+    ini.write_text(settings.replace("version_table = alembic_version", "version_table = chatbots_version"))
+    with connect(head) as connection:
+        connection.execute("CREATE TABLE others (version_num text); INSERT INTO others VALUES ('ae1027a6acf')")
+        for command in ("upgrade head", "check", "stamp head", "stamp --purge head"):
+            done = run("alembic", "-c", str(ini), *command.split(), url=head)
+            assert done.returncode == 1
+            assert "Table alembic_version records the revision of this database already" in done.stderr.splitlines()[-1]
+        assert connection.execute("SELECT to_regclass('chatbots_version')").fetchone() == (None,)

@@ -95,7 +95,7 @@ def require_a_place(
         version_table,
         script,
         finishes,
-        f"""{require_agreement()}
+        f"""{require_agreement(version_table)}
             IF NOT ({is_past(script, steps, places[-1])} OR here IN ({", ".join(map(quoted, places))})) THEN
                 RAISE EXCEPTION 'This database is at %: run % first. Nothing was changed.', here,
                     coalesce({chosen(first)}, {quoted(f"`{command_of(steps[-1])}`")})

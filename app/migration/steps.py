@@ -72,13 +72,13 @@ def guard_steps(context: MigrationContext, decisions: Decisions) -> None:
 
     def require_stamp(heads: tuple[str, ...], todo: list[Any]) -> None:
         stamped = newest_of_ours(script, heads_along(context, heads, todo)[-1])
-        require_ours_here(require_agreement(stamped))
+        require_ours_here(require_agreement(context.version_table, stamped))
 
     def guarded(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
         if makes_a_table and not heads:
             raise SetupError("The version table comes with the first revision: run `alembic upgrade head`.")
         if not context.as_sql and not context.purge:  # before Alembic looks for the revisions that the table names
-            require_ours_here("" if is_stamp else require_agreement())
+            require_ours_here("" if is_stamp else require_agreement(context.version_table))
             execute_block(context, keep_decisions())
         todo = list(steps(heads, context))
         if is_stamp and not context.purge:

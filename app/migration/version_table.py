@@ -95,18 +95,19 @@ def require_ours(
         END"""
 
 
-def require_agreement(stamped: str | None = None) -> str:
+def require_agreement(version_table: str, stamped: str | None = None) -> str:
     """The statements that raise unless the schema looks like the revision that is recorded, or will be.
 
     They follow in the block of `require_ours`. Steps from another revision than the schema's would be refused with
     misleading remedies. Where a step is half done, or only some of a revision's objects are there, nothing is judged.
 
     Args:
+        version_table: its name.
         stamped: the newest revision of ours that a stamp will record, or "base"; None if the command is no stamp.
     """
     if stamped is None:
-        wrong = """
-                    RAISE EXCEPTION 'The version table %, but the schema looks like %: run `alembic stamp %`, which'
+        wrong = f"""
+                    RAISE EXCEPTION 'Table {version_table} %, but the schema looks like %: run `alembic stamp %`, which'
                         ' records that. Nothing was changed.',
                         CASE here WHEN 'base' THEN 'is missing or empty' ELSE 'says ' || here END,
                         seen, coalesce(nullif(lowest, ''), 'base')
@@ -127,17 +128,35 @@ def require_agreement(stamped: str | None = None) -> str:
                 lowest text;
                 missing text;
                 seen text;
+                elsewhere text;
+                records boolean;
             BEGIN
                 SELECT coalesce(max(revision) FILTER (WHERE stands), ''), min(revision) FILTER (WHERE NOT stands)
                 INTO lowest, missing
                 FROM ({STANDING}) AS standing (revision, stands);
                 seen := CASE lowest WHEN '' THEN 'no revision of this package' ELSE 'revision ' || lowest END;
+                FOR elsewhere IN  -- as where the settings name another table than before
+                    SELECT relname FROM pg_class
+                    JOIN pg_namespace AS private ON private.nspname = 'chatbot_private' AND nspowner = relowner
+                    JOIN pg_attribute ON attrelid = pg_class.oid AND attname = 'version_num' AND NOT attisdropped
+                    WHERE here = '{BASE}' AND relnamespace = to_regnamespace('public') AND relkind = 'r'
+                        AND relname <> '{version_table}' AND has_table_privilege(pg_class.oid, 'SELECT')
+                LOOP
+                    EXECUTE format('SELECT bool_and($1 ? version_num::text) FROM public.%I', elsewhere)
+                    INTO records USING known;
+                    IF records THEN
+                        RAISE EXCEPTION 'Table % records the revision of this database already: set version_table = %'
+                            ' in alembic.ini, or name the section that does (-n). Nothing was changed.',
+                            elsewhere, elsewhere
+                            USING ERRCODE = 'object_not_in_prerequisite_state';
+                    END IF;
+                END LOOP;
                 IF note ~ '{HALF_DONE}' THEN
                     NULL;
                 ELSIF missing < lowest THEN
                     IF expected = '' THEN
-                        RAISE EXCEPTION 'The version table is missing or empty, and the schema looks like revision %'
-                            ' without %: restore both from a backup. Nothing was changed.', lowest, missing
+                        RAISE EXCEPTION 'Table {version_table} is missing or empty, and the schema looks like revision'
+                            ' % without %: restore both from a backup. Nothing was changed.', lowest, missing
                             USING ERRCODE = 'object_not_in_prerequisite_state';
                     END IF;
                 ELSIF expected < lowest OR expected >= missing THEN{wrong}
