@@ -134,7 +134,7 @@ def test_every_command_understands_several_revisions(empty: URL, beside: Path, t
     go(empty, beside, "check")
     go(empty, beside, "downgrade base")
     with connect(empty) as connection:
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 def test_scripts_go_by_all_revisions(

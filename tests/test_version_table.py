@@ -146,7 +146,7 @@ def test_nothing_makes_a_version_table_without_the_schema(empty: URL, command: s
     with pytest.raises(SystemExit, match=refusal):
         alembic(empty, *command.split())
     with connect(empty) as connection:
-        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.alembic_version')").fetchone() == (None,)
 
 
 @pytest.mark.parametrize("command", ["stamp head", "stamp --purge head", "stamp --purge 006", "stamp base"])
@@ -208,4 +208,4 @@ def test_settings_that_name_another_version_table_are_told(head: URL, tmp_path: 
             done = run("alembic", "-c", str(ini), *command.split(), url=head)
             assert done.returncode == 1
             assert "Table alembic_version records the revision of this database already" in done.stderr.splitlines()[-1]
-        assert connection.execute("SELECT to_regclass('chatbots_version')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('public.chatbots_version')").fetchone() == (None,)
