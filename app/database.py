@@ -11,18 +11,34 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from app.errors import SetupError
+from app.terminal import printable
 
 if TYPE_CHECKING:
+    from psycopg.abc import Buffer
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
 
-# What to do about an error that PostgreSQL reports without a hint of ours, by SQLSTATE.
+AGAIN = "run the same command again, which goes on where this one stopped"
+UNFORESEEN = "nobody foresaw this error (SQLSTATE {}); mend what PostgreSQL names, and run the same command again"
+OUR_LINES = re.compile(r"\n(?=  - |Beside that, )")  # where our own errors begin a line
+
+# What to do about an error that PostgreSQL reports without a hint of ours, by SQLSTATE or its class.
 REMEDIES = {
+    "08": AGAIN,
+    "22": "correct that value",
+    "22P05": "give another text; the database's encoding has no such character",
+    "25P02": AGAIN,
+    "40": AGAIN,
+    "53": f"free what the server lacks; {AGAIN}",
+    "57": AGAIN,
+    "57014": f"{AGAIN}; a role whose statement_timeout ended the query needs a longer one",
+    "58": f"see the server's log; {AGAIN}",
+    "XX": f"see the server's log; {AGAIN}",
     "25006": "connect to the primary, as a role without default_transaction_read_only",
     "3D000": "create the database, or correct its name in DATABASE_URL",
     "42501": "connect (DATABASE_URL) as the role that owns the database and the platform's tables",
@@ -35,10 +51,9 @@ REMEDIES = {
     "42701": "rename or drop what bears that name, and run the same command again",
     "42704": "change what PostgreSQL names, and run the same command again",
     "42809": "change what PostgreSQL names, and run the same command again",
-    "40P01": "run the same command again, which goes on where this one stopped",
-    "53100": "free space on the server's disk; run the same command again, which goes on where this one stopped",
+    "53100": f"free space on the server's disk; {AGAIN}",
     "P0001": "the database's own code refuses it; change that, and run the same command again",
-    "55P03": "another session uses the table; run the same command again, which goes on where this one stopped",
+    "55P03": f"another session uses the table; {AGAIN}",
 }
 
 # The same for refused connections, by what libpq says.
@@ -47,6 +62,8 @@ CONNECTION_REMEDIES = {
     r"database .* does not exist": REMEDIES["3D000"],
     r"role .* does not exist": "create the role, or correct the user in DATABASE_URL",
     r"permission denied for database": "have CONNECT on the database granted, or correct the user in DATABASE_URL",
+    r"invalid value for parameter|unrecognized config": "correct PGOPTIONS, or options in DATABASE_URL",
+    r"service": "correct PGSERVICE, or service in DATABASE_URL",
     r"too many|starting up|shutting down|recovery": "wait a moment and run the same command again",
 }
 
@@ -179,9 +196,10 @@ def announced_engine(**options: Any) -> Iterator[Engine]:
         SetupError: what a person has to mend, from `locate` or from the database.
     """
     found = locate()
-    print(found.description, file=sys.stderr)  # stdout belongs to results
+    print(printable(found.description), file=sys.stderr)  # stdout belongs to results
     # Whatever encoding the role or database prefers, the driver has to read it as text.
     engine = sqlalchemy.create_engine(found.url, connect_args={"client_encoding": "utf8"}, **options)
+    event.listen(engine, "connect", read_any_bytes)
     try:
         with errors_as_sentences():
             yield engine
@@ -189,37 +207,53 @@ def announced_engine(**options: Any) -> Iterator[Engine]:
         engine.dispose()
 
 
+class AnyBytes(psycopg.adapt.Loader):
+    """Reads text that may be no UTF-8, as a database in SQL_ASCII may have it."""
+
+    def load(self, data: "Buffer") -> str:
+        """Return the text, with escapes for such bytes."""
+        return bytes(data).decode(errors="backslashreplace")
+
+
+def read_any_bytes(connection: Any, _: object) -> None:
+    """Have a new connection to a database in SQL_ASCII, which converts nothing, read whatever bytes it sends."""
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        for kind in ("text", "varchar", "bpchar", "name"):
+            connection.adapters.register_loader(kind, AnyBytes)
+
+
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Turn the errors of a database that a person can mend into `SetupError`; others pass as they are."""
+    """Turn the errors of a database, and of text that does not get there, into `SetupError`."""
     try:
         yield
     except (DBAPIError, PendingRollbackError) as error:
         # Alembic leaves an autocommit block by the connection, and where that was lost, raises PendingRollbackError.
         cause = error if isinstance(error, DBAPIError) else error.__context__
-        if not isinstance(cause, DBAPIError):
+        if not isinstance(cause, DBAPIError) or not isinstance(cause.orig, psycopg.Error):
             raise
-        sentence = explain_lost_connection(cause.orig) if cause.connection_invalidated else explain(cause.orig)
-        if sentence is None:
-            raise
-        raise SetupError(sentence) from error
+        lines = [explain_lost_connection(cause.orig)] if cause.connection_invalidated else explain(cause.orig)
+        raise SetupError(*lines, *getattr(cause, "__notes__", ())) from error
+    except UnicodeEncodeError as error:
+        raise SetupError("An argument is no text in UTF-8: type it again.") from error
 
 
-def explain(error: BaseException | None) -> str | None:
-    """Say in a sentence what a database's error asks a person to do; None if it is not theirs to mend."""
-    if not isinstance(error, psycopg.Error):
-        return None
+def explain(error: psycopg.Error) -> list[str]:
+    """Say in a sentence, and perhaps a list below it, what a database's error asks a person to do."""
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
-        return explain_refused_connection(str(error))
-    if error.sqlstate == "55000" and error.diag.message_hint is None:
-        return error.diag.message_primary  # ours: it has the remedies in it
-    hint = error.diag.message_hint if error.sqlstate in {"55000", "P0001"} else None
-    remedy = hint or REMEDIES.get(error.sqlstate or "")
-    detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
-    return f"{error.diag.message_primary}{detail}: {remedy}." if remedy else None
+        return [explain_refused_connection(str(error))]
+    message, hint = error.diag.message_primary or str(error), error.diag.message_hint
+    if error.sqlstate == "55000" and hint is None:
+        return OUR_LINES.split(message)  # ours: it has the remedies in it
+    detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+    state = error.sqlstate or ""
+    remedy = REMEDIES.get(state, REMEDIES.get(state[:2], UNFORESEEN.format(state or "none")))
+    if hint and (state in {"55000", "P0001"} or state not in REMEDIES):
+        remedy = hint.removesuffix(".")
+    return [f"{message}{detail}: {remedy}."]
 
 
-def explain_lost_connection(error: BaseException | None) -> str:
+def explain_lost_connection(error: BaseException) -> str:
     """Say what to do when the server, or what lies between, ended a connection that had come about."""
     reason = str(error).strip().splitlines()[0].rpartition(": ")[2]
     return f"{reason}: the connection was lost; run the same command again, which goes on where this one stopped."
