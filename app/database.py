@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from app.errors import SetupError
-from app.terminal import printable
+from app.errors import SetupError, printable
 
 if TYPE_CHECKING:
     from psycopg.abc import Buffer
@@ -85,7 +85,8 @@ def locate() -> Database:
     given = os.environ.get("DATABASE_URL")
     if given is not None:
         url = parse(given)
-        return Database(url, f"Database: {summary(url)}, from DATABASE_URL")
+        sources = ", ".join(["DATABASE_URL", *deciding_variables(url)])
+        return Database(url, f"Database: {summary(url)}, from {sources}")
     from app import embedded  # noqa: PLC0415 - only those without a DATABASE_URL need the extra
 
     server = embedded.start()
@@ -140,6 +141,14 @@ def parse(text: str) -> URL:
     Raises:
         SetupError: `text` is no PostgreSQL URL. The message does not repeat it: it may hold a password.
     """
+    text = text.strip()  # a newline at the end of a file is no part of the URL that it holds
+    if text[:1] in {"'", '"'}:
+        raise SetupError("DATABASE_URL begins with a quotation mark: give it without quotation marks around it.")
+    if driver := re.match(r"postgres(?:ql)?\+(?!psycopg:)(\w+)://", text):
+        raise SetupError(
+            f"DATABASE_URL names the driver {driver[1]}, and this package uses psycopg: begin it with postgresql://"
+            f" instead of {driver[0]}, and give its parameters as libpq knows them."
+        )
     scheme = next((scheme for scheme in SCHEMES if text.startswith(scheme)), None)
     if scheme is None:
         raise SetupError(
@@ -149,6 +158,11 @@ def parse(text: str) -> URL:
     try:
         parts = conninfo_to_dict("postgresql://" + text.removeprefix(scheme))
     except psycopg.ProgrammingError as error:
+        if unknown := unknown_parameters(text):
+            raise SetupError(
+                f"DATABASE_URL has parameters that PostgreSQL's clients do not know ({', '.join(unknown)}): leave them"
+                " out. If pgbouncer is one of them, give the direct connection instead, on Supabase port 5432."
+            ) from None
         raise unreadable(str(error).strip().split(":")[0]) from None  # what follows may quote the password
     query = {name: str(value) for name, value in parts.items() if value is not None}
     host, port = query.get("host", ""), query.get("port", "")
@@ -169,6 +183,16 @@ def parse(text: str) -> URL:
     )
 
 
+def unknown_parameters(text: str) -> list[str]:
+    """Return the names of a URL's parameters that libpq does not know; none if they may be a part of a password."""
+    _, _, query = text.partition("?")
+    if "@" in query:
+        return []
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | {"ssl"}
+    names = [pair.partition("=")[0] for pair in query.split("&")]
+    return [name for name in names if re.fullmatch(r"\w+", name) and name not in known]
+
+
 def unreadable(reason: str) -> SetupError:
     """The error for a URL whose scheme is right and whose rest is not."""
     return SetupError(
@@ -177,15 +201,59 @@ def unreadable(reason: str) -> SetupError:
     )
 
 
+def given_in(url: URL) -> dict[str, str]:
+    """Return what a URL itself says of where the database is, by libpq's names."""
+    parts = {"user": url.username, "host": url.host, "port": url.port, "dbname": url.database}
+    parts |= {name: str(url.query[name]) for name in ("host", "port", "hostaddr", "service") if name in url.query}
+    return {name: str(value) for name, value in parts.items() if value}
+
+
+def defaults_of(service: str | None) -> dict[str, tuple[str, str]]:
+    """Return what libpq takes for what a URL leaves out, and the variable that may say so, by libpq's names.
+
+    Args:
+        service: the service that the URL names; None: PGSERVICE does, or nothing.
+    """
+    before = os.environ.get("PGSERVICE")
+    if service is not None:
+        os.environ["PGSERVICE"] = service  # libpq reads a service's file for no other reason
+    try:
+        options = Conninfo.get_defaults()
+    except (MemoryError, psycopg.Error):  # there is no such service, as the connection will say
+        return {}
+    finally:
+        if service is not None:
+            os.environ.pop("PGSERVICE")
+            os.environ.update({} if before is None else {"PGSERVICE": before})
+    return {
+        option.keyword.decode(): (option.val.decode(errors="replace"), (option.envvar or b"").decode())
+        for option in options
+        if option.val is not None
+    }
+
+
+def deciding_variables(url: URL) -> list[str]:
+    """Return the variables of the environment that say what a URL leaves out."""
+    given = given_in(url)
+    if "service" in given:
+        return [f"service {given['service']}"]
+    if os.environ.get("PGSERVICE"):
+        return ["PGSERVICE"]
+    found = defaults_of(None)
+    names = [found[part][1] for part in ("user", "host", "hostaddr", "port", "dbname") if part in found.keys() - given]
+    return [name for name in names if os.environ.get(name)]
+
+
 def summary(url: URL) -> str:
-    """Name a database without its secrets: user, host, port and name, nothing else of the URL."""
-    host = str(
-        url.host or url.query.get("host") or url.query.get("hostaddr") or url.query.get("service") or "localhost"
-    )
-    port = url.port or url.query.get("port")
-    where = f"[{host}]" if ":" in host else host
-    user = f"{url.username}@" if url.username else ""
-    return f"postgresql://{user}{where}{f':{port}' if port else ''}/{url.database or ''}"
+    """Name a database as libpq will find it, without its secrets: user, host, port and name."""
+    given = given_in(url)
+    parts = {name: value for name, (value, _) in defaults_of(given.get("service")).items()} | given
+    host = parts.get("hostaddr") or parts.get("host") or "[local]"
+    where = f"[{host}]" if ":" in host and "," not in host else host
+    port = parts.get("port", "")
+    is_usual = "port" not in given and port == "5432"
+    user = parts.get("user", "")
+    return f"postgresql://{user}@{where}{'' if is_usual or not port else f':{port}'}/{parts.get('dbname') or user}"
 
 
 @contextmanager

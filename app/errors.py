@@ -1,7 +1,5 @@
 """What a person has to put right, told in a sentence."""
 
-from app.terminal import printable
-
 
 class SetupError(Exception):
     """Something outside this package is not as it must be.
@@ -12,3 +10,8 @@ class SetupError(Exception):
     def __init__(self, *lines: str) -> None:
         """Keep the sentence and the lines below it, each without control characters: names may contain them."""
         super().__init__("\n".join(map(printable, lines)))
+
+
+def printable(line: str) -> str:
+    """A line without what a terminal would take for something else than text, as names may have it."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)

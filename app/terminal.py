@@ -11,14 +11,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NoReturn
 
+from app.errors import SetupError, printable
+
 WIDE = 200  # columns of a table where nobody looks at a terminal
 FOLDED = 20  # columns below which no value of a table is folded
 OBEYED_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def printable(line: str) -> str:
-    """A line without what a terminal would take for something else than text, as names may have it."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 def say(line: str = "") -> None:
@@ -109,13 +106,15 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers
 
 
 @contextmanager
-def output_errors_as_sentences() -> Iterator[None]:
-    """End the command with a sentence where its output cannot be written, or somebody interrupts it."""
+def errors_end_the_command() -> Iterator[None]:
+    """End the command with the sentence of an error, also where its output cannot be written or somebody stops it."""
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
+    except SetupError as error:
+        fail(error)
     except OSError as error:
         if error.filename is not None or error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG}:
             raise

@@ -22,6 +22,7 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from app.migration.blocks import do, no_obstacles, obstacles_of, stated_in_the_way, warnings
 from app.migration.options import Decisions
@@ -148,7 +149,11 @@ def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., An
         if step.is_upgrade or context.as_sql:
             execute_block(context, warnings(step))
         context.execute(note_step(context.version_table, command_of(step)))
-        work(**arguments)
+        try:
+            work(**arguments)
+        except DBAPIError as error:
+            error.add_note(f"Stopped in revision {step.revision.revision}, by `{command_of(step)}`.")
+            raise
 
     return begin
 

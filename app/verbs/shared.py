@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.database import announced_engine, errors_as_sentences
 from app.errors import SetupError
-from app.terminal import fail, output_errors_as_sentences
+from app.terminal import errors_end_the_command
 
 FOUND = 3  # exit code of those that only look, when there is something to mend
 
@@ -30,9 +30,12 @@ TRANSACTION_SETTINGS = {
     "quote_all_identifiers": "off",
     "row_security": "on",
     "standard_conforming_strings": "on",
-    "statement_timeout": "0",
     "transaction_timeout": "0",
 }
+FIRST_OF_ALL = """
+    SELECT pg_catalog.set_config('statement_timeout', '0', true),
+        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
+"""
 SETTLE = """
     SELECT set_config(key, value, true) FROM jsonb_each_text(%s::jsonb)
     WHERE EXISTS (SELECT FROM pg_settings WHERE name = key)
@@ -56,11 +59,8 @@ def add(verbs: typer.Typer, verb: Callable[..., None], *, example: str, name: st
 
     @functools.wraps(verb)
     def told(*args: Any, **kwargs: Any) -> None:
-        try:
-            with output_errors_as_sentences(), errors_as_sentences():
-                verb(*args, **kwargs)
-        except SetupError as error:
-            fail(error)
+        with errors_end_the_command(), errors_as_sentences():
+            verb(*args, **kwargs)
 
     verbs.command(name=name, epilog=f"Example: {example}")(told)
 
@@ -97,7 +97,7 @@ def settle(connection: Connection, *, writes: bool) -> None:
 
     Whoever writes keeps the role's search_path, in which the platform's own triggers find their tables.
     """
-    connection.exec_driver_sql("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
+    connection.exec_driver_sql(FIRST_OF_ALL)
     connection.exec_driver_sql(SETTLE, (json.dumps(TRANSACTION_SETTINGS),))
     if writes:
         connection.exec_driver_sql(THE_ROLES_PATH)
