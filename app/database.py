@@ -12,7 +12,7 @@ import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from app.errors import SetupError, printable
@@ -48,6 +48,9 @@ REMEDIES = {
     "42P07": "rename or drop what bears that name, and run the same command again",
     "0A000": "change what PostgreSQL names, and run the same command again",
     "22023": "correct it",
+    "42703": "mend the function that names it, and run the same command again",
+    "42883": "mend the function that names it, and run the same command again",
+    "42P01": "mend the function that names it, and run the same command again",
     "42701": "rename or drop what bears that name, and run the same command again",
     "42704": "change what PostgreSQL names, and run the same command again",
     "42809": "change what PostgreSQL names, and run the same command again",
@@ -267,7 +270,6 @@ def announced_engine(**options: Any) -> Iterator[Engine]:
     print(printable(found.description), file=sys.stderr)  # stdout belongs to results
     # Whatever encoding the role or database prefers, the driver has to read it as text.
     engine = sqlalchemy.create_engine(found.url, connect_args={"client_encoding": "utf8"}, **options)
-    event.listen(engine, "connect", read_any_bytes)
     try:
         with errors_as_sentences():
             yield engine
@@ -286,7 +288,9 @@ class AnyBytes(psycopg.adapt.Loader):
 def read_any_bytes(connection: Any, _: object) -> None:
     """Have a new connection to a database in SQL_ASCII, which converts nothing, read whatever bytes it sends."""
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-        for kind in ("text", "varchar", "bpchar", "name"):
+        connection.execute("SET client_encoding = 'SQL_ASCII'")  # or the server refuses to send what is no UTF-8
+        connection.commit()
+        for kind in ("text", "varchar", "bpchar", "name", 0):
             connection.adapters.register_loader(kind, AnyBytes)
 
 

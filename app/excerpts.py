@@ -106,7 +106,7 @@ def pieces(session: Session, expression: str, source: str, values: Mapping[str, 
         values: the parameters of both.
         first: its beginning.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     query = text(f"SELECT substring({AS_BYTES.format(expression)} FROM :begin FOR {PIECE}) {source}")
     piece, begin, whole = first, FIRST + 1, len(first) < FIRST
     while not whole:
