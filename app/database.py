@@ -304,8 +304,9 @@ def errors_as_sentences() -> Iterator[None]:
         cause = error if isinstance(error, DBAPIError) else error.__context__
         if not isinstance(cause, DBAPIError) or not isinstance(cause.orig, psycopg.Error):
             raise
-        lines = [explain_lost_connection(cause.orig)] if cause.connection_invalidated else explain(cause.orig)
-        raise SetupError(*lines, *getattr(cause, "__notes__", ())) from error
+        told = [explain_lost_connection(cause.orig)] if cause.connection_invalidated else explain(cause.orig)
+        sentence, *lines = told
+        raise SetupError(" ".join([sentence, *getattr(cause, "__notes__", ())]), *lines) from error
     except UnicodeEncodeError as error:
         raise SetupError("An argument is no text in UTF-8: type it again.") from error
 

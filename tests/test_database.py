@@ -86,7 +86,7 @@ def test_urls_are_read_as_libpq_reads_them(given: str, parts: dict[str, object],
         ("postgres+psycopg2://ann:secret@db.example/app", "names the driver psycopg2"),
         ("'postgresql://ann:secret@db.example/app'", "without quotation marks around it"),
         (
-            "postgresql://ann:secret@db.example/app?pgbouncer=true&schema=x",
+            "postgresql://ann:secret@db.example/x?pgbouncer=true&schema=x",
             "do not know (pgbouncer, schema): leave them",
         ),
         ("postgresql://ann:se?secret=x@db.example:port/app", "DATABASE_URL cannot be read"),
@@ -224,7 +224,8 @@ def test_the_first_line_is_where_the_connection_goes(head: URL, monkeypatch: pyt
     monkeypatch.setenv("PGUSER", str(head.username))
     done = run("alembic", "current", url="postgresql://\n")  # as from a file, with the newline at its end
     assert (done.returncode, done.stdout) == (0, f"{NEWEST} (head)\n")
-    assert done.stderr.splitlines()[0].startswith(f"Database: {database.summary(head)}, from DATABASE_URL, PGUSER, ")
+    assert done.stderr.splitlines()[0].startswith(f"Database: postgresql://{head.username}@{head.query['host']}")
+    assert done.stderr.splitlines()[0].endswith(f"/{head.database}, from DATABASE_URL, PGUSER, PGHOST, PGDATABASE")
 
 
 def test_without_url_and_without_extra_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
