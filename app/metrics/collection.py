@@ -31,8 +31,8 @@ LIMIT = text("SELECT set_config('lock_timeout', '2s', true)")  # whoever locks a
 
 
 def escaped(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels without control characters, which names may contain."""
-    return {name: printable(value) for name, value in labels.items()}
+    """Labels without control characters, which names may contain; Prometheus' format itself escapes line breaks."""
+    return {name: "\n".join(map(printable, value.split("\n"))) for name, value in labels.items()}
 
 
 class Metrics:
