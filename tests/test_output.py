@@ -309,14 +309,17 @@ def test_what_ends_a_command_is_a_sentence(
     assert sentence in said.splitlines()[-1]
 
 
+@pytest.mark.parametrize("buffering", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("command", [["app", "usage"], ["app", "audit", "--json"], ["app", "metrics"], ["app", "sql"]])
-def test_output_that_cannot_be_written_is_a_sentence(people_database: URL, command: list[str], tmp_path: Path) -> None:
+def test_output_that_cannot_be_written_is_a_sentence(
+    people_database: URL, command: list[str], buffering: str, tmp_path: Path
+) -> None:
     arguments = [*command, str(tmp_path)] if command[-1] == "sql" else command
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=PROJECT,
-            env=environment(people_database),
+            env={**environment(people_database), "PYTHONUNBUFFERED": buffering},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
