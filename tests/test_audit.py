@@ -178,16 +178,34 @@ def enormous(host: Host, people_template: NoopExecutor) -> Iterator[URL]:
     with connect(host.url("postgres")) as server:
         server.execute(f"CREATE DATABASE enormous_log TEMPLATE {people_template.template_dbname}")
         with connect(host.url("enormous_log")) as connection:
-            connection.execute(f"""
-                DO $$ BEGIN FOR number IN 1 .. 20 LOOP
-                    UPDATE chatbots SET settings = jsonb_build_object('a', repeat('lorem ipsum ', 166666) || number)
-                    WHERE id = '{DRAFT}';
-                END LOOP; END $$
-            """)
+            # As before there was a limit on settings.
             connection.execute(
-                "UPDATE chatbots SET settings = jsonb_build_object('a', repeat('lorem ipsum\u20ac ', %s) || 'end')"
-                " WHERE id = %s",
-                (ENORMOUS // 13, DRAFT),
+                """
+                CREATE TEMPORARY TABLE saved AS
+                SELECT number, jsonb_build_object('a', CASE number
+                    WHEN 21 THEN repeat(E'lorem ipsum\u20ac ', %s) || 'end'
+                    ELSE repeat('lorem ipsum ', 166666) || number END) AS settings
+                FROM generate_series(1, 21) AS number
+                """,
+                (ENORMOUS // 13,),
+            )
+            connection.execute(
+                """
+                INSERT INTO audit_log (tenant_id, action, table_name, row_id, old_values, new_values)
+                SELECT %s, 'UPDATE', 'chatbots', %s, jsonb_build_object('settings', earlier.settings),
+                    jsonb_build_object('settings', saved.settings)
+                FROM saved JOIN saved AS earlier ON earlier.number = saved.number - 1 ORDER BY saved.number
+                """,
+                (ACME, DRAFT),
+            )
+            connection.execute(
+                """
+                INSERT INTO chatbot_versions
+                SELECT tenant_id, chatbot_id, saved.number + 1, system_prompt, model, temperature, max_tokens,
+                    saved.settings, created_by, created_at
+                FROM saved, chatbot_versions WHERE chatbot_id = %s
+                """,
+                (DRAFT,),
             )
         yield host.url("enormous_log")
         server.execute("DROP DATABASE enormous_log")
