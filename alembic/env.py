@@ -1,6 +1,5 @@
 """Run the revisions: against the database of `app.database`, or into a script (`--sql`)."""
 
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +8,6 @@ from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
 from app.database import announced_engine
-from app.errors import SetupError
 from app.migration.autogenerate import AUTOGENERATE
 from app.migration.options import given
 from app.migration.run import run
@@ -17,6 +15,7 @@ from app.migration.settings import set_up_logging
 from app.migration.steps import finish_step, guard_steps
 from app.migration.version_table import valid_version_table
 from app.models import Base
+from app.terminal import errors_end_the_command
 
 config = context.config
 if config.cmd_opts is not None:  # or it is called from Python, whose logging is the caller's
@@ -47,14 +46,18 @@ def changes_the_database() -> bool:
     return False
 
 
-try:
+def obey() -> None:
+    """Do what the command asks for."""
     if context.is_offline_mode():
         migrate(None, "public", dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
     else:
         options = given(config)  # before anything connects
         with announced_engine(poolclass=NullPool) as engine:
             run(engine, migrate, exclusive=changes_the_database(), options=options)
-except (SetupError, KeyboardInterrupt) as error:
-    if config.cmd_opts is None:  # called from Python
-        raise
-    sys.exit(f"Error: {str(error) or 'interrupted: run the same command again, which goes on where this one stopped.'}")
+
+
+if config.cmd_opts is None:  # called from Python
+    obey()
+else:
+    with errors_end_the_command():
+        obey()

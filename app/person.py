@@ -93,11 +93,21 @@ def users_with(identity: str) -> TableClause:
 
 
 def find(connection: Connection, email_or_id: str) -> Person:
+    """Find a person to act as: see `look_up`.
+
+    Raises:
+        SetupError: As for `look_up`. No token is the person's yet. The connection's role may not act as the person.
+    """
+    person = look_up(connection, email_or_id)
+    require_becoming(connection, person.identity)
+    return person
+
+
+def look_up(connection: Connection, email_or_id: str) -> Person:
     """Find the person with an address, an id of users, or a token's `sub`.
 
     Raises:
-        SetupError: No person matches, or several do. No token is the person's yet. The connection's role may not read
-            every row, or may not act as the person.
+        SetupError: No person matches, or several do. The connection's role may not read every row.
     """
     require_every_row(connection, ["tenants", "users"])
     identity = identity_column(connection)
@@ -132,6 +142,4 @@ def find(connection: Connection, email_or_id: str) -> Person:
     if len(found) > 1:
         others = ", ".join(f"{row[other]} (tenant {row['tenant']})" for row in found[:SHOWN])
         raise SetupError(f"Several users have the {kind} {email_or_id!r}: give the {other} of one, such as {others}.")
-    person = Person(identity_column=identity, **found[0])
-    require_becoming(connection, person.identity)
-    return person
+    return Person(identity_column=identity, **found[0])

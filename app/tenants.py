@@ -9,6 +9,8 @@ from app.errors import SetupError
 from app.models import Chatbot, Tenant
 from app.sight import require_every_row
 
+SHOWN = 10  # matches that an error lists
+
 
 def named(model: type[Tenant] | type[Chatbot], id_or_name: str) -> ColumnElement[bool]:
     """Return the condition that a row has this id or this name. A name may look like an id."""
@@ -25,9 +27,10 @@ def find_tenant(session: Session, id_or_name: str) -> Tenant:
         SetupError: No tenant has it, or several have the name. Row security filters the session's role.
     """
     require_every_row(session.connection(), ["chatbots", "tenants", "users"])
-    found = session.scalars(select(Tenant).where(named(Tenant, id_or_name)).limit(2)).all()
+    found = session.scalars(select(Tenant).where(named(Tenant, id_or_name)).order_by(Tenant.id).limit(SHOWN)).all()
     if not found:
         raise SetupError(f"There is no tenant {id_or_name!r}: give the id or the exact name of one.")
     if len(found) > 1:
-        raise SetupError(f"Several tenants are named {id_or_name!r}: give the id of one.")
+        ids = ", ".join(str(each.id) for each in found)
+        raise SetupError(f"Several tenants are named {id_or_name!r}: give the id of one, such as {ids}.")
     return found[0]

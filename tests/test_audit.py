@@ -1,18 +1,25 @@
 """`python -m app audit`, and what it reads by the models."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
 
 import pytest
 from psycopg import Connection
+from pytest_postgresql.executors import NoopExecutor
 from sqlalchemy import URL, create_engine, select
 from sqlalchemy.orm import Session
 
 from app.audit import changes
 from app.errors import SetupError
+from app.excerpts import Excerpt, shown
 from app.identity import act_as
 from app.models import AuditEntry
-from app.verbs.audit import shown
+from tests.conftest import Host
 from tests.people import (
     ACME,
     ACME_ADMIN,
@@ -28,7 +35,7 @@ from tests.people import (
     SERVICE,
     Who,
 )
-from tests.tools import become, run, url_of
+from tests.tools import PROJECT, become, connect, environment, run, url_of
 
 LONG = "Be \x1b[2J " + "long " * 40
 
@@ -61,7 +68,7 @@ def test_an_admin_reads_their_tenants_log_by_the_model(people_database: URL) -> 
 
 
 def test_changes_are_told_with_the_names_of_today(session: Session) -> None:
-    latest_first = list(changes(session))
+    latest_first = [*chain.from_iterable(changes(session))]
     assert [each.changed_at for each in latest_first] == sorted(
         (each.changed_at for each in latest_first), reverse=True
     )
@@ -75,10 +82,10 @@ def test_changes_are_told_with_the_names_of_today(session: Session) -> None:
 
 
 def test_of_one_tenant_and_since_when(session: Session) -> None:
-    assert {each.tenant_id for each in changes(session, "Acme")} == {ACME}
-    assert len(list(changes(session, str(ACME)))) == 2
+    assert {each.tenant_id for each in chain.from_iterable(changes(session, "Acme"))} == {ACME}
+    assert [len(some) for some in changes(session, str(ACME))] == [2]
     now = datetime.now(UTC)
-    assert len(list(changes(session, since=now - timedelta(days=1)))) == 4
+    assert [len(some) for some in changes(session, since=now - timedelta(days=1))] == [4]
     assert list(changes(session, since=now + timedelta(hours=1))) == []
     with pytest.raises(SetupError, match="There is no tenant 'Initech'"):
         list(changes(session, "Initech"))
@@ -104,17 +111,23 @@ def test_the_verb_says_who_did_what(changed: URL) -> None:
 
 
 def test_the_log_of_a_tenant_that_is_gone(session: Session) -> None:
-    assert [each.row for each in changes(session, str(NOBODY))] == ["Gone"]
+    assert [each.row for each in chain.from_iterable(changes(session, str(NOBODY)))] == ["Gone"]
     with pytest.raises(SetupError, match="There is no tenant"):
         list(changes(session, str(ACME_MEMBER)))
 
 
 def test_long_values_are_told_where_they_differ() -> None:
-    before, after = shown(LONG + "old end", LONG + "new end")
-    assert before.endswith('old end"')
-    assert after.endswith('new end"')
-    assert shown(LONG)[0].startswith('"Be ')
-    assert shown(1, 2) == ["1", "2"]
+    before, after = shown([Excerpt(LONG + "old end"), Excerpt(LONG + "new end")], 60)
+    assert before.startswith("...")
+    assert before.endswith("long old end")
+    assert after.endswith("long new end")
+    (cut,) = shown([Excerpt(LONG)], 60)
+    assert (len(cut), cut[:3], cut[-3:]) == (60, "Be ", "...")
+    assert shown([Excerpt("1"), Excerpt("2")], 60) == ["1", "2"]
+    assert shown([Excerpt("...same a", begins=False, ends=False), Excerpt("...same b", begins=False)], 60) == [
+        "......same a...",
+        "......same b",
+    ]
 
 
 def test_whole_entries_a_json_object_a_line(changed: URL) -> None:
@@ -145,3 +158,87 @@ def test_what_is_wrong_is_a_sentence(changed: URL, people_database: URL) -> None
     bound = run("app", "audit", url=people_database.set(username="application"))
     assert bound.returncode == 1
     assert "does not see every row of audit_log" in bound.stderr
+
+
+# A log of many megabytes. A process begins with the peak of the process that starts it, so that is a small one.
+
+MEASURED = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "app", *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)
+sys.exit(done.returncode)
+"""
+PEAK = 150  # MB; half of it is what the modules take
+ENORMOUS = 26_000_000  # characters of one value
+
+
+@pytest.fixture(scope="module")
+def enormous(host: Host, people_template: NoopExecutor) -> Iterator[URL]:
+    """A chatbot that was saved twenty times with settings of 2 MB, and once with settings of 26 MB: 130 MB of JSON."""
+    with connect(host.url("postgres")) as server:
+        server.execute(f"CREATE DATABASE enormous_log TEMPLATE {people_template.template_dbname}")
+        with connect(host.url("enormous_log")) as connection:
+            # As before there was a limit on settings.
+            connection.execute(
+                """
+                CREATE TEMPORARY TABLE saved AS
+                SELECT number, jsonb_build_object('a', CASE number
+                    WHEN 21 THEN repeat(E'lorem ipsum\u20ac ', %s) || 'end'
+                    ELSE repeat('lorem ipsum ', 166666) || number END) AS settings
+                FROM generate_series(1, 21) AS number
+                """,
+                (ENORMOUS // 13,),
+            )
+            connection.execute(
+                """
+                INSERT INTO audit_log (tenant_id, action, table_name, row_id, old_values, new_values)
+                SELECT %s, 'UPDATE', 'chatbots', %s, jsonb_build_object('settings', earlier.settings),
+                    jsonb_build_object('settings', saved.settings)
+                FROM saved JOIN saved AS earlier ON earlier.number = saved.number - 1 ORDER BY saved.number
+                """,
+                (ACME, DRAFT),
+            )
+            connection.execute(
+                """
+                INSERT INTO chatbot_versions
+                SELECT tenant_id, chatbot_id, saved.number + 1, system_prompt, model, temperature, max_tokens,
+                    saved.settings, created_by, created_at
+                FROM saved, chatbot_versions WHERE chatbot_id = %s
+                """,
+                (DRAFT,),
+            )
+        yield host.url("enormous_log")
+        server.execute("DROP DATABASE enormous_log")
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        (["audit", "--tenant", "Acme"], {'    settings: ...m ipsum lorem ipsum 19"} -> ...m ipsum lorem ipsum 20"}'}),
+        (["history", str(DRAFT)], {'    settings: ...m ipsum lorem ipsum 19"} -> ...m ipsum lorem ipsum 20"}'}),
+        (["audit", "--tenant", "Acme", "--json"], set()),
+        (["history", str(DRAFT), "--json"], set()),
+    ],
+    ids=" ".join,
+)
+def test_memory_does_not_grow_with_the_log(enormous: URL, command: list[str], lines: set[str], tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w+") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *command],
+            cwd=PROJECT,
+            env=environment(enormous),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert int(done.stderr.split()[-1]) < PEAK
+        out.seek(0)
+        if not lines:
+            newest = json.loads(out.readline()) if command[0] == "audit" else json.load(out)[0]
+            settings = (newest.get("new_values") or newest["configuration"])["settings"]
+            assert (len(settings["a"]), settings["a"][-15:]) == (ENORMOUS // 13 * 13 + 3, "orem ipsum\u20ac end")
+        else:
+            assert lines <= {line.rstrip("\n") for line in out}
+            assert out.tell() < 1_000_000

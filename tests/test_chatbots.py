@@ -155,9 +155,9 @@ def test_the_verb_lists_as_a_person(people_database: URL) -> None:
     as_member = run("app", "chatbots", "--tag", "orders", "--as", "member@acme.example", url=people_database)
     assert as_member.returncode == 0, as_member.stderr
     heading, *lines = as_member.stdout.splitlines()
-    assert heading.split() == ["Tenant", "Chatbot", "Category", "Tags", "Model", "Published"]
+    assert heading.split() == ["Tenant", "Chatbot", "Id", "Category", "Tags", "Model", "Published"]
     assert [line.split() for line in lines] == [
-        ["Acme", "Acme", "Support", "Support", "orders,", "returns", "a-model", "yes"]
+        ["Acme", "Acme", "Support", str(PUBLISHED), "Support", "orders,", "returns", "a-model", "yes"]
     ]
     options = ("--tag", "returns", "--tag", "Secret plans", "--any", "--json")
     as_operator = run("app", "chatbots", *options, url=people_database)

@@ -261,9 +261,10 @@ def test_a_step_that_lasts_shows_how_far_it_is(
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class")
         release = threading.Timer(2, reader.rollback)
         release.start()
-        alembic(baseline, "upgrade", "008")
+        alembic(baseline, "upgrade", "009")
         release.join()
     told = capfd.readouterr().err
+    assert told.rindex("idx_users_role") < told.index("Running upgrade 008 -> 009")  # it goes with its statement
     assert "idx_users_role: waiting for old snapshots" in told
     assert ("INFO    idx_users_role" in told) is not terminal  # a bar there, a line elsewhere
 

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from getpass import getuser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,17 +43,20 @@ PREPARED = text("SELECT count(*) FROM pg_prepared_statements")
         pytest.param(
             "postgresql://%2Frun%2Fpostgresql/app",
             {"host": None, "query": {"host": "/run/postgresql"}},
-            "postgresql:///run/postgresql/app",
+            f"postgresql://{getuser()}@/run/postgresql/app",
             id="socket-directory-as-host",
         ),
         pytest.param(
             "postgresql://one:5432,two:5433/app?target_session_attrs=read-write",
             {"query": {"host": "one,two", "port": "5432,5433", "target_session_attrs": "read-write"}},
-            "postgresql://one,two:5432,5433/app",
+            f"postgresql://{getuser()}@one,two:5432,5433/app",
             id="several-hosts",
         ),
         pytest.param(
-            "postgresql://[::1]:5432/app", {"host": "::1", "port": 5432}, "postgresql://[::1]:5432/app", id="ipv6"
+            "postgresql://[::1]:5432/app",
+            {"host": "::1", "port": 5432},
+            f"postgresql://{getuser()}@[::1]:5432/app",
+            id="ipv6",
         ),
         pytest.param(
             "postgresql://db.example/app?user=ann&password=secret&sslpassword=secret",
@@ -74,11 +79,21 @@ def test_urls_are_read_as_libpq_reads_them(given: str, parts: dict[str, object],
     [
         ("", "not a PostgreSQL URL"),
         ("mysql://ann:secret@db.example/app", "not a PostgreSQL URL"),
-        ("postgresql+asyncpg://ann:secret@db.example/app", "not a PostgreSQL URL"),
+        (
+            "postgresql+asyncpg://ann:secret@db.example/app",
+            "begin it with postgresql:// instead of postgresql+asyncpg://",
+        ),
+        ("postgres+psycopg2://ann:secret@db.example/app", "names the driver psycopg2"),
+        ("'postgresql://ann:secret@db.example/app'", "without quotation marks around it"),
+        (
+            "postgresql://ann:secret@db.example/x?pgbouncer=true&schema=x",
+            "do not know (pgbouncer, schema): leave them",
+        ),
+        ("postgresql://ann:se?secret=x@db.example:port/app", "DATABASE_URL cannot be read"),
         ("postgresql://ann:secret%zz@db.example/app", "percent-encoded"),
         ("postgresql://ann:secret@with@db.example/app", "more than one @"),
         ("postgresql://ann:secret@db.example:port/app", "port is no number"),
-        ("postgresql://ann:secret@db.example/app?sslmodus=require", "invalid URI query parameter"),
+        ("postgresql://ann:secret@db.example/app?sslmodus=require", "do not know (sslmodus): leave them out"),
     ],
 )
 def test_a_wrong_url_is_refused_in_a_sentence_without_secrets(given: str, told: str) -> None:
@@ -159,6 +174,58 @@ def test_an_older_server_is_told_in_a_sentence(empty: URL, monkeypatch: pytest.M
 def test_the_first_line_names_the_database(head: URL) -> None:
     first = run("alembic", "current", url=head).stderr.splitlines()[0]
     assert first == f"Database: {database.summary(head)}, from DATABASE_URL"
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "told"),
+    [
+        (
+            "postgresql://",
+            {"PGHOST": "/tmp", "PGPORT": "6000", "PGDATABASE": "live", "PGUSER": "ann"},  # noqa: S108
+            "postgresql://ann@/tmp:6000/live, from DATABASE_URL, PGUSER, PGHOST, PGPORT, PGDATABASE",
+        ),
+        (
+            "postgresql://bob@db.example:5433/app",
+            {"PGHOST": "other.example", "PGPORT": "6000", "PGDATABASE": "live", "PGUSER": "ann"},
+            "postgresql://bob@db.example:5433/app, from DATABASE_URL",
+        ),
+        (
+            "postgresql://bob@db.example/app",
+            {"PGHOSTADDR": "127.0.0.2"},
+            "postgresql://bob@127.0.0.2/app, from DATABASE_URL, PGHOSTADDR",
+        ),
+        (
+            "postgresql://",
+            {"PGSERVICE": "live"},
+            "postgresql://eve@live.example:7000/there, from DATABASE_URL, PGSERVICE",
+        ),
+        (
+            "postgresql:///here?service=live",
+            {"PGUSER": "ann"},
+            "postgresql://eve@live.example:7000/here, from DATABASE_URL, service live",
+        ),
+        ("postgresql://ann@h/x", {"PGSERVICE": "gone"}, "postgresql://ann@h/x, from DATABASE_URL, PGSERVICE"),
+    ],
+    ids=["variables", "all-in-the-url", "hostaddr", "service", "service-of-the-url", "no-such-service"],
+)
+def test_the_first_line_names_what_libpq_finds(
+    given: str, variables: dict[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = tmp_path / "services"
+    services.write_text("[live]\nhost=live.example\nport=7000\ndbname=there\nuser=eve\npassword=secret\n")
+    for name, value in {**variables, "PGSERVICEFILE": str(services), "DATABASE_URL": given}.items():
+        monkeypatch.setenv(name, value)
+    assert database.locate().description == f"Database: {told}"
+
+
+def test_the_first_line_is_where_the_connection_goes(head: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", str(head.query["host"]))
+    monkeypatch.setenv("PGDATABASE", str(head.database))
+    monkeypatch.setenv("PGUSER", str(head.username))
+    done = run("alembic", "current", url="postgresql://\n")  # as from a file, with the newline at its end
+    assert (done.returncode, done.stdout) == (0, f"{NEWEST} (head)\n")
+    assert done.stderr.splitlines()[0].startswith(f"Database: postgresql://{head.username}@{head.query['host']}")
+    assert done.stderr.splitlines()[0].endswith(f"/{head.database}, from DATABASE_URL, PGUSER, PGHOST, PGDATABASE")
 
 
 def test_without_url_and_without_extra_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,8 +120,16 @@ def test_the_owner_is_no_superuser(owned: URL, platform: Connection) -> None:
     change(platform, f"REVOKE authenticated FROM {OWNER}")
     found = examined(owned)
     assert f"GRANT authenticated TO {OWNER}." in found.role.told
-    with pytest.raises(SetupError, match=f"Role {OWNER} cannot act as authenticated"):
-        examined(owned, ACME_MEMBER)
+    found = examined(owned, ACME_MEMBER, PUBLISHED)
+    (trouble,) = found.unknown
+    assert trouble.startswith(f"what member@acme.example can do (Role {OWNER} cannot act as authenticated (permission")
+    assert found.drift is not None  # all that can be judged without them is
+    assert found.orphans is not None
+    assert (found.tables, found.chatbot) == ([], None)
+    told = run("app", "doctor", "--as", "member@acme.example", url=owned)
+    assert told.returncode in {1, 3}
+    assert "member@acme.example, role user, of tenant Acme: what they can do is unknown." in told.stdout
+    assert "Rows that belong to nothing:" in told.stdout
 
     change(platform, "ALTER TABLE messages FORCE ROW LEVEL SECURITY")
     found = examined(owned)

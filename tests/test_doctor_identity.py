@@ -97,3 +97,11 @@ def test_how_many_share_a_sub_may_be_unknown(guide: Connection) -> None:
     assert found.identity.shared is None
     assert any(line.startswith("how many subs name several people (role doctor_login") for line in found.unknown)
     change(guide, f"DROP OWNED BY {LOGIN}")
+
+
+def test_who_has_not_signed_in_is_told_with_the_rest(guide: Connection) -> None:
+    guide.execute("UPDATE users SET auth_id = NULL WHERE id = %s", (ACME_MEMBER,))
+    guide.commit()
+    found = examined(url_of(guide), str(ACME_MEMBER))
+    assert "the person has not signed in yet" in found.unknown[0]
+    assert (found.tables, found.orphans is None) == ([], False)

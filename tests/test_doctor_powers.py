@@ -134,6 +134,7 @@ def test_what_an_admin_and_a_member_can_do(people_database: URL) -> None:
 def test_the_guard_is_told_where_grants_are_wider(host: Host, adopted_template: NoopExecutor) -> None:
     users = assert_true(host.url(adopted_template.template_dbname), ACME_MEMBER)["users"]
     assert "role" in users.columns
+    assert not {"id", "tenant_id", "is_active"} & {*users.columns}  # the guards keep these from everybody
     assert users.notes == [
         "they may insert a row with their own id, if theirs is deleted",
         "the guards refuse changes of id, is_active, role (to or from an admin's), tenant_id, whatever grants allow",
@@ -142,6 +143,8 @@ def test_the_guard_is_told_where_grants_are_wider(host: Host, adopted_template: 
 
 def test_the_identity_column_is_guarded(host: Host, free_by_hand_template: NoopExecutor) -> None:
     users = assert_true(host.url(free_by_hand_template.template_dbname), ACME_MEMBER)["users"]
+    assert {"auth_id", "role"} <= {*users.columns}
+    assert not {"id", "tenant_id", "is_active"} & {*users.columns}
     assert users.notes == [
         "the guards refuse changes of auth_id (except to NULL), id, is_active, role (to or from an admin's),"
         " tenant_id, whatever grants allow"

@@ -429,6 +429,30 @@ def test_says_what_downgrades_would_drop_by_now(platform: Connection, people_dat
         assert loss in said.stdout
 
 
+def test_one_thing_is_counted_in_the_singular(empty: URL) -> None:
+    alembic(empty, "upgrade", "head")
+    with connect(empty) as connection:
+        connection.execute("""
+            INSERT INTO tenants (name) VALUES ('Acme');
+            INSERT INTO users (tenant_id, email, role) SELECT id, 'a@acme.example', 'admin' FROM tenants;
+            INSERT INTO chatbots (tenant_id, name, system_prompt, model, category, tags)
+            SELECT id, 'Bot', 'Be.', 'm', 'c', '{t}' FROM tenants;
+            INSERT INTO conversations (tenant_id, user_id, chatbot_id)
+            SELECT users.tenant_id, users.id, chatbots.id FROM users, chatbots;
+            DELETE FROM audit_log WHERE table_name = 'users';
+        """)
+    assert looked_at(empty).losses == [
+        "006: 1 tenant, 1 user, 1 conversation, 0 messages, 0 feedback",
+        "007: 1 chatbot",
+        "008: the role of 1 admin",
+        "009: the chatbot of 1 conversation",
+        "012: 1 entry of the audit log",
+        "013: the version that 1 conversation was linked to",
+        "014: the category of 1 chatbot",
+        "014: the tags of 1 chatbot",
+    ]
+
+
 def test_of_an_adopted_platform_downgrades_drop_no_row(adoptable: URL) -> None:
     alembic(adoptable, "upgrade", "head")
     with connect(adoptable) as connection:

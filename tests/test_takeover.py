@@ -23,7 +23,7 @@ REFUSED = {
         "UPDATE conversations SET chatbot_id ="
         " (SELECT id FROM chatbots WHERE tenant_id <> conversations.tenant_id LIMIT 1)"
         " WHERE id = (SELECT min(id::text)::uuid FROM conversations)",
-        "1 conversations are linked to chatbots of another tenant",
+        "1 conversation is linked to chatbots of another tenant",
         "SELECT conversations.id, chatbot_id FROM public.conversations JOIN",
     ),
     "blank-name": (

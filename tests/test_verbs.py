@@ -87,7 +87,7 @@ def test_what_a_person_has_to_mend_is_a_sentence(verb: tuple[str, ...], empty: U
         assert (done.stdout, "Traceback" in done.stderr) == ("", False)
     if verb[0] not in {"preflight", "doctor"}:  # these look at any database
         early = run("app", *arguments, url=empty)
-        assert (early.returncode, early.stderr.splitlines()[-1]) == (
-            1,
-            "Error: This database is not at the newest revision: run `alembic upgrade head` first.",
-        )
+        *_, last = early.stderr.splitlines()
+        assert early.returncode == 1
+        assert last.startswith("Error: This database is not at the newest revision")
+        assert last.endswith(": run `alembic upgrade head` first.")

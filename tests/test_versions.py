@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import chain
 
 import psycopg
 import pytest
@@ -18,7 +18,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.database import create_async_engine
 from app.errors import SetupError
-from app.history import difference, find_chatbot, history, restore
+from app.history import difference, find_chatbot, history, prompts, restore
 from app.identity import act_as
 from app.models import Chatbot, ChatbotVersion, Conversation
 from tests.people import (
@@ -330,7 +330,7 @@ def test_history_tells_each_change_the_newest_first(session: Session) -> None:
     for prompt, temperature in (("Be kind.\nAnd brief.", 0.7), ("Be kind.\nAnd brief.", 1), ("Be kind.", 0.7)):
         bot.system_prompt, bot.temperature = prompt, temperature
         session.commit()
-    versions = history(session, bot)
+    versions = [*chain.from_iterable(history(session, bot))]
     assert [(each.version, [*each.changed], each.same_as) for each in versions] == [
         (4, ["system_prompt", "temperature"], 1),
         (3, ["temperature"], None),
@@ -358,12 +358,13 @@ def test_history_hides_no_change(session: Session, changes: list[object], column
     for value in changes:
         setattr(bot, column, value)
         session.commit()
-    versions = history(session, bot)
+    versions = [*chain.from_iterable(history(session, bot))]
     assert [[*each.changed] for each in versions] == [[column]] * len(changes) + [[]]
-    for version, before in pairwise(versions):
+    for version in versions:
         assert version.same_as is None
-        if column == "system_prompt":
-            told = difference(before.configuration[column], version.configuration[column])
+        if column == "system_prompt" and version.before is not None:
+            was, becomes = prompts(session, bot, [version])[version.version]
+            told = difference(was or "", becomes)
             assert any(line.startswith(("+", "-")) for line in told)
 
 
@@ -377,7 +378,11 @@ def test_finds_a_chatbot_as_a_person_names_it(session: Session) -> None:
     session.flush()
     assert find_chatbot(session, "Acme Draft", "Acme").id == DRAFT
     for named, tenant, told in (
-        ("Acme Draft", None, "Several chatbots are named 'Acme Draft': give the id of one."),
+        (
+            "Acme Draft",
+            None,
+            rf"Several chatbots are named 'Acme Draft': give the id of one, such as {DRAFT} \(of Acme\), ",
+        ),
         ("Acme Draft", "Initech", "There is no tenant 'Initech'"),
         (str(DRAFT), "Globex", f"There is no chatbot '{DRAFT}' of Globex"),
         (str(NOBODY), None, "give the id or the exact name of one"),

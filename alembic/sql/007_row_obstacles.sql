@@ -1,5 +1,6 @@
 -- Rows of chatbots that are taken over, which our CHECKs and keys do not admit.
-SELECT format('%s chatbots %s', count(*), what), query
+SELECT CASE count(*) WHEN 1 THEN '1 chatbot ' || regexp_replace(what, '^have ', 'has ')
+    ELSE format('%s chatbots %s', count(*), what) END, query
 FROM public.chatbots AS chatbot
 CROSS JOIN LATERAL (
     VALUES

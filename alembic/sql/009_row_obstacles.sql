@@ -1,5 +1,6 @@
 -- Links that a key over tenant and chatbot does not admit.
-SELECT format('%s conversations are linked to %s', count(*), what), 'change these: ' || show
+SELECT format('%s linked to %s',
+    CASE count(*) WHEN 1 THEN '1 conversation is' ELSE count(*) || ' conversations are' END, what), 'change these: ' || show
 FROM public.conversations AS conversation
 LEFT JOIN public.chatbots AS chatbot ON chatbot.id = conversation.chatbot_id
 CROSS JOIN LATERAL (

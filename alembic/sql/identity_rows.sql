@@ -29,8 +29,8 @@ WITH suspected AS (
     FROM public.users, to_jsonb(users) AS document
     WHERE EXISTS (SELECT FROM suspected)
 )
-SELECT format('user_id of %s rows of %s is users.%s, the sub of a token, and must be users.id',
-        count(*), relname, choice),
+SELECT format('user_id of %s row%s of %s is users.%s, the sub of a token, and must be users.id',
+        count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END, relname, choice),
     format('have the application store users.id there, and at the same time run UPDATE public.%I SET'
         ' user_id = person.id FROM public.users AS person WHERE person.%I = %1$I.user_id AND NOT EXISTS ('
         'SELECT FROM public.users WHERE users.id = %1$I.user_id)', relname, choice)

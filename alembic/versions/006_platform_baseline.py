@@ -541,10 +541,13 @@ WARNINGS = (
 
 # What a downgrade loses; of adopted tables, nothing.
 LOSSES = """
-    SELECT format('%s tenants, %s users, %s conversations, %s messages, %s feedback',
-        (SELECT count(*) FROM public.tenants), (SELECT count(*) FROM public.users),
-        (SELECT count(*) FROM public.conversations), (SELECT count(*) FROM public.messages),
-        (SELECT count(*) FROM public.feedback))
+    SELECT concat_ws(', ',
+        (SELECT format('%s tenant%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM public.tenants),
+        (SELECT format('%s user%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM public.users),
+        (SELECT format('%s conversation%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END)
+            FROM public.conversations),
+        (SELECT format('%s message%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM public.messages),
+        (SELECT format('%s feedback', count(*)) FROM public.feedback))
     WHERE NOT chatbot_private.is_adopted() AND EXISTS (SELECT FROM public.tenants)  -- every other row belongs to one
 """
 

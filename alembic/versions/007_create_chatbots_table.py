@@ -648,10 +648,11 @@ ROW_OBSTACLES = sql(__file__, "007_row_obstacles", are_theirs=ARE_THEIRS)
 WARNINGS = sql(__file__, "007_warnings", are_theirs=ARE_THEIRS)
 
 LOSSES = f"""
-    SELECT format('%s chatbots', count(*)) FROM public.chatbots
+    SELECT format('%s chatbot%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM public.chatbots
     WHERE NOT {is_taken_over("chatbots")} HAVING count(*) > 0
     UNION ALL
-    SELECT format('NOT NULL of chatbots.created_by, as %s chatbots have no creator by now', count(*))
+    SELECT format('NOT NULL of chatbots.created_by, as %s no creator by now',
+        CASE count(*) WHEN 1 THEN '1 chatbot has' ELSE count(*) || ' chatbots have' END)
     FROM public.chatbots
     WHERE created_by IS NULL AND EXISTS (
         SELECT FROM chatbot_private.replaced WHERE part = '007' AND statement ~ 'COLUMN created_by SET NOT NULL'

@@ -422,7 +422,7 @@ OBSTACLES = sql(__file__, "008_obstacles", functions=FUNCTIONS)
 ROW_OBSTACLES = sql(__file__, "008_row_obstacles", functions=FUNCTIONS)
 
 LOSSES = f"""
-    SELECT format('the role of %s admins', count(*)) FROM public.users
+    SELECT format('the role of %s admin%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM public.users
     WHERE chatbot_private.is_admin_role(role) AND NOT {is_taken_over("users.role")} HAVING count(*) > 0
     UNION ALL
     SELECT format('of the grants on chatbots that were there before, what opened them: %s',

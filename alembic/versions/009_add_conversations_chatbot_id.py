@@ -201,7 +201,8 @@ OBSTACLES = sql(__file__, "009_obstacles")
 ROW_OBSTACLES = sql(__file__, "009_row_obstacles")
 
 LOSSES = f"""
-    SELECT format('the chatbot of %s conversations', count(*)) FROM public.conversations
+    SELECT format('the chatbot of %s conversation%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END)
+    FROM public.conversations
     WHERE chatbot_id IS NOT NULL AND NOT {is_taken_over("conversations.chatbot_id")} HAVING count(*) > 0
 """
 

@@ -314,7 +314,10 @@ OBSTACLES = f"""
         AND NOT EXISTS (TABLE ours)
 """
 
-LOSSES = "SELECT format('%s entries of the audit log', count(*)) FROM public.audit_log HAVING count(*) > 0"
+LOSSES = """
+    SELECT format('%s of the audit log', CASE count(*) WHEN 1 THEN '1 entry' ELSE count(*) || ' entries' END)
+    FROM public.audit_log HAVING count(*) > 0
+"""
 
 # What of the platform's own needs what a downgrade drops.
 DEPENDENTS = """

@@ -474,11 +474,12 @@ OBSTACLES = f"""
 """
 
 LOSSES = """
-    SELECT format('%s earlier versions of chatbots', count(*))
+    SELECT format('%s earlier version%s of chatbots', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END)
     FROM public.chatbot_versions AS earlier JOIN public.chatbots ON chatbots.id = chatbot_id
     WHERE earlier.version < chatbots.version HAVING count(*) > 0
     UNION ALL
-    SELECT format('the version that %s conversations were linked to', count(*))
+    SELECT format('the version that %s linked to',
+        CASE count(*) WHEN 1 THEN '1 conversation was' ELSE count(*) || ' conversations were' END)
     FROM public.conversations WHERE chatbot_version IS NOT NULL HAVING count(*) > 0
 """
 

@@ -438,10 +438,11 @@ OBSTACLES = f"""
 """
 
 LOSSES = """
-    SELECT format('the category of %s chatbots', count(*))
+    SELECT format('the category of %s chatbot%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END)
     FROM public.chatbots WHERE category IS NOT NULL HAVING count(*) > 0
     UNION ALL
-    SELECT format('the tags of %s chatbots', count(*)) FROM public.chatbots WHERE tags <> '{}' HAVING count(*) > 0
+    SELECT format('the tags of %s chatbot%s', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END)
+    FROM public.chatbots WHERE tags <> '{}' HAVING count(*) > 0
 """
 
 # What unpacks whole rows finds columns more.

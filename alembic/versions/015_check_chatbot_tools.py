@@ -219,7 +219,8 @@ FAULT = r"""
 # Chatbots whose tools are of another shape: what stays, and is refused when it is saved again.
 # Before 007 takes chatbots over. From then on theirs are like all others from before this revision.
 ROW_OBSTACLES = f"""
-    SELECT format('%s chatbots have settings.tools that are no function definitions; the first is %s', count(*),
+    SELECT format('%s settings.tools that are no function definitions; the first is %s',
+            CASE count(*) WHEN 1 THEN '1 chatbot has' ELSE count(*) || ' chatbots have' END,
             min(format('%s: %s', id, fault))),
         'change these, or give the key another name: SELECT id, name, settings -> ''tools'' FROM public.chatbots'
         ' WHERE settings ? ''tools'''
@@ -232,8 +233,10 @@ ROW_OBSTACLES = f"""
 """
 
 WARNINGS = f"""
-    SELECT format('%s chatbots have tools of another shape, which stay until their settings are saved again: bring them'
-        ' into shape, or give the key another name. The first is %s', count(*), min(format('%s: %s', id, fault)))
+    SELECT format('%s tools of another shape, which stay until their settings are saved again: bring them'
+        ' into shape, or give the key another name. The first is %s',
+        CASE count(*) WHEN 1 THEN '1 chatbot has' ELSE count(*) || ' chatbots have' END,
+        min(format('%s: %s', id, fault)))
     FROM public.chatbots, LATERAL ({fault_of("chatbots.settings -> 'tools'")}) AS its (fault)
     WHERE settings ? 'tools' AND fault IS NOT NULL
     HAVING count(*) > 0

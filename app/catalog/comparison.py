@@ -10,7 +10,7 @@ from app.catalog.adoption import TABLES, as_adopted, is_adopted, own_tables
 from app.catalog.document import documented
 from app.catalog.facts import Difference, Facts, Key, Ours, read
 from app.catalog.openings import openings
-from app.terminal import printable
+from app.errors import printable
 
 COMPATIBILITY = Key("", "schema", "chatbot_compat")
 

@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 
+from app.asking import require_becoming
 from app.catalog.comparison import compare
 from app.database import create_engine, errors_as_sentences
 from app.doctor.health import Indexes, Rows, indexes, leaderless_tenants, orphans
@@ -20,7 +21,7 @@ from app.doctor.powers import Powers, powers
 from app.doctor.role import Role, role
 from app.doctor.visibility import Visibility, visibility
 from app.doctor.warnings import warnings
-from app.errors import SetupError
+from app.errors import SetupError, printable
 from app.migration.autogenerate import written_by
 from app.migration.lineage import chain, lineage, newest, ours
 from app.migration.preflight import situation
@@ -28,8 +29,8 @@ from app.migration.settings import revisions
 from app.migration.version_table import half_done_step
 from app.migration.watching import SEARCH_PATH
 from app.models import Base
-from app.person import Person, find
-from app.terminal import printable
+from app.person import Person, look_up
+from app.terminal import counted
 
 # Where the role may: what is looked at here is no use of an index.
 UNCOUNTED = text("""
@@ -152,8 +153,15 @@ def seen(
         return judged(
             Examination(revision, role(connection), None, None, None, None, [], None, None, None, its_indexes)
         )
-    person = find(connection, who) if who is not None else None
+    person = look_up(connection, who) if who is not None else None
     its_warnings, unknown = warnings(connection, script)
+    trouble = ""
+    if person is not None:
+        try:
+            require_becoming(connection, person.identity)
+        except SetupError as error:
+            trouble = str(error).removesuffix(".")
+            unknown.append(f"what {person.email or person.id} can do ({trouble})")
     return judged(
         Examination(
             revision,
@@ -162,8 +170,8 @@ def seen(
             its_warnings,
             examined_identity(connection),
             person,
-            powers(connection, person) if person else [],
-            visibility(connection, chatbot, person) if chatbot else None,
+            powers(connection, person) if person and not trouble else [],
+            visibility(connection, chatbot, person) if chatbot and not trouble else None,
             orphans(connection),
             leaderless_tenants(connection),
             its_indexes,
@@ -210,11 +218,9 @@ def judged(found: Examination) -> Examination:
     elif found.revision.pending:
         mend.append(f"Revisions are pending: run `alembic upgrade {found.revision.target}`.")
     if found.drift:
-        things = "1 thing" if len(found.drift) == 1 else f"{len(found.drift)} things"
-        mend.append(f"It differs from what was installed in {things}.")
+        mend.append(f"It differs from what was installed in {counted(len(found.drift), 'thing')}.")
     if found.warnings:
-        things = "1 thing" if len(found.warnings) == 1 else f"{len(found.warnings)} things"
-        mend.append(f"The platform leaves {things} open that preflight warned of.")
+        mend.append(f"The platform leaves {counted(len(found.warnings), 'thing')} open that preflight warned of.")
     if found.identity:
         mend.extend(found.identity.faults)
         if found.identity.shared is None:

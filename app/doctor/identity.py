@@ -65,7 +65,7 @@ class IdentityColumn:
                 f" CONCURRENTLY ON public.users ({self.name})."
             )
         if self.shared:
-            some = f"{self.shared:,} subs name" if self.shared > 1 else "1 sub names"
+            some = "1 sub names" if self.shared == 1 else f"{self.shared:,} subs name"
             faults.append(
                 f"{some} more than one row of users, and so nobody: set users.{self.name} of all but one of them NULL,"
                 f" such as of {', '.join(self.subs)}."

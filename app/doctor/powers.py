@@ -106,7 +106,7 @@ class Powers:
         sees: their SELECT.
         inserts: whether they may insert a row of their own; None: unknown.
         changes: of what they see.
-        columns: that they hold UPDATE on.
+        columns: that they hold UPDATE on, and no guard keeps from them.
         deletes: of what they see.
         notes: why something is unknown, and what else to know.
     """
@@ -164,19 +164,25 @@ class Evaluation:
         found.deletes = self._rows(relation, "delete", grants.deletes, ["d"], notes)
         found.inserts = self._may_insert(relation, grants.inserts, notes)
         if relation == "users":
-            notes.extend(self._guarded(grants.updates))
+            self._apply_guards(found)
         return found
 
-    def _guarded(self, updates: Collection[str]) -> Iterator[str]:
-        """Name the columns of users that grants allow the person to change, and guards do not."""
+    def _apply_guards(self, found: Powers) -> None:
+        """Take out the columns of users that grants allow the person to change and guards never do; note the rest."""
         guarded: set[str] = set()
         for guard in self._connection.scalars(GUARDS, {"names": list(GUARDS_OF_USERS)}):
             guarded.update(GUARDS_OF_USERS[guard] or {self._person.identity_column})
         exceptions = {"role": " (to or from an admin's)"}
         if self._person.identity_column not in GUARDS_OF_USERS["users_guard_membership"]:
             exceptions[self._person.identity_column] = " (except to NULL)"
-        if columns := [f"{name}{exceptions.get(name, '')}" for name in sorted(guarded.intersection(updates))]:
-            yield f"the guards refuse changes of {', '.join(columns)}, whatever grants allow"
+        refused = sorted(guarded.intersection(found.columns))
+        if not refused:
+            return
+        columns = [f"{name}{exceptions.get(name, '')}" for name in refused]
+        found.notes.append(f"the guards refuse changes of {', '.join(columns)}, whatever grants allow")
+        found.columns = [name for name in found.columns if name not in refused or name in exceptions]
+        if not found.columns:
+            found.changes = Rows(granted=False)
 
     def _rows(self, relation: str, what: str, granted: bool, commands: list[str], notes: list[str]) -> Rows:
         """Count the rows that the person sees and that also meet the policies of a command."""

@@ -8,8 +8,8 @@ from app.doctor.examination import Examination
 from app.doctor.health import Indexes
 from app.doctor.health import Rows as Orphans
 from app.doctor.powers import LIMIT, Powers, Rows
+from app.errors import printable
 from app.person import Person
-from app.terminal import printable
 
 WIDTH = 116
 NAME = 20  # columns of a table's name, and of each answer
@@ -71,16 +71,18 @@ def person(who: Person, tables: list[Powers]) -> Iterator[tuple[str, Iterable[st
     tenant = f"tenant {who.tenant}" if who.tenant is not None else "a tenant that is not there"
     role = f"role {who.role}" if who.role is not None else "without a role"
     name = who.email or who.id
-    yield f"{active}{name}, {role}, of {tenant}, acts as {who.database_role}:", ids_and_table(who, tables)
+    if not tables:
+        yield f"{active}{name}, {role}, of {tenant}: what they can do is unknown.", ids(who)
+        return
+    yield f"{active}{name}, {role}, of {tenant}, acts as {who.database_role}:", [*ids(who), *table(tables)]
     notes = [f"{each.table}: {note}." for each in tables for note in each.notes]
     yield "Changed and deleted is counted of what they see. Keys, guards and triggers may refuse more.", notes
 
 
-def ids_and_table(who: Person, tables: list[Powers]) -> Iterator[str]:
-    """Yield the person's ids, and the table of their rights."""
+def ids(who: Person) -> list[str]:
+    """Return a line with the person's ids."""
     sub = "" if who.identity_column == FRESH_IDENTITY else f"{who.identity_column} {who.sub}, "
-    yield f"id {who.id}, {sub}tenant_id {who.tenant_id}"
-    yield from table(tables)
+    return [f"id {who.id}, {sub}tenant_id {who.tenant_id}"]
 
 
 def table(tables: list[Powers]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """All metrics of a database, as text or file. Guide: "Metrics to Track"."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from prometheus_client import generate_latest, write_to_textfile
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import Connection, text
 
-from app.errors import SetupError
+from app.errors import SetupError, printable
 from app.metrics import performance, security, usage
 from app.metrics.families import gauge
 
@@ -30,6 +30,11 @@ FAMILIES: dict[Section, Callable[[Connection], Iterator[Metric]]] = {
 LIMIT = text("SELECT set_config('lock_timeout', '2s', true)")  # whoever locks a table is not queued up behind
 
 
+def escaped(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels without control characters, which names may contain; Prometheus' format itself escapes line breaks."""
+    return {name: "\n".join(map(printable, value.split("\n"))) for name, value in labels.items()}
+
+
 class Metrics:
     """What was measured, as prometheus-client takes a collector."""
 
@@ -37,6 +42,7 @@ class Metrics:
         """Keep them, those of one name as one family."""
         self.found: dict[str, Metric] = {}
         for each in found:
+            each.samples = [sample._replace(labels=escaped(sample.labels)) for sample in each.samples]
             if each.name in self.found:
                 self.found[each.name].samples += each.samples
             else:

@@ -95,7 +95,7 @@ def asked(question: Question) -> str:
     """The statements that ask one question. PL/pgSQL plans a query when it comes to it, not where it skips it."""
     add = f"""
                 obstacles := obstacles || coalesce((
-                    SELECT string_agg(format(E'\\n  - %s: %s', reason, remedy), '')
+                    SELECT string_agg(E'\\n' || translate(format('  - %s: %s', reason, remedy), E'\\n\\r', '  '), '')
                     FROM ({question.query}) AS stated (reason, remedy)
                 ), '');"""
     if question.of_rows:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from app.catalog.adoption import TABLES
+from app.errors import printable
 from app.migration.blocks import obstacles_of, stated_all
 from app.migration.lineage import MADE, chain, lineage, newest
 from app.migration.scripts import described, statements
@@ -201,7 +202,7 @@ def told(found: Preflight) -> Iterator[str]:
     yield found.situation
     if found.obstacles:
         yield "It does not fit:"
-        yield from (f"  - {reason}: {remedy}" for reason, remedy in found.obstacles)
+        yield from (printable(f"  - {reason}: {remedy}") for reason, remedy in found.obstacles)
     elif not found.steps:
         yield "There is nothing newer."
     else:
@@ -226,4 +227,4 @@ def told(found: Preflight) -> Iterator[str]:
                 )
     if found.losses:
         yield "\nDowngrades would drop by now:"
-        yield from (f"  {line}" for line in found.losses)
+        yield from (printable(f"  {line}") for line in found.losses)

@@ -1,6 +1,7 @@
 """How far an index is: a bar on a terminal, a plain line now and then elsewhere."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -10,7 +11,9 @@ EVERY = 10.0  # seconds between two lines
 
 
 class Progress:
-    """Shows the progress of index builds for the length of a `with` block.
+    """Shows the progress of index builds for the length of a `with` block. Two threads share it.
+
+    One thread runs the statements, and says when each begins and ends. The other one looks on and shows.
 
     Args:
         tell: takes a line, where there is no terminal.
@@ -18,9 +21,11 @@ class Progress:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         """Nothing is shown yet."""
+        self.statement = 0  # the number of the statement that runs
         self._tell = tell
         self._bar: Any = None
         self._next_line = time.monotonic() + EVERY
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
         """Begin."""
@@ -28,20 +33,39 @@ class Progress:
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         """Leave nothing on the terminal."""
-        self.show(None)
+        self.next_statement()
 
-    def show(self, build: Any) -> None:
+    def next_statement(self) -> None:
+        """A statement begins or ends: leave nothing of the one before on the terminal."""
+        with self._lock:
+            self.statement += 1
+            self._clear()
+
+    def tell(self, line: str) -> None:
+        """Print a line, on a terminal without the bar, which comes back at the next look."""
+        with self._lock:
+            self._clear()
+            self._tell(line)
+
+    def show(self, build: Any, statement: int) -> None:
         """Show how far a build is.
 
         Args:
             build: index, phase and the part of the phase that is done (0 to 1, None if unknown); None: there is none.
+            statement: the number of the statement that was looked at; nothing is shown of one that has ended.
         """
-        if build is None:
-            if self._bar is not None:
-                self._bar.stop()
-                self._bar = None
-            return
-        index, phase, part = build
+        with self._lock:
+            if build is None or statement != self.statement:
+                self._clear()
+            else:
+                self._show(*build)
+
+    def _clear(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _show(self, index: str, phase: str, part: float | None) -> None:
         if sys.stderr.isatty():
             self._show_bar(f"{index}: {phase}", part)
         elif time.monotonic() >= self._next_line:

@@ -18,6 +18,13 @@ OLDEST_SUPPORTED = 15  # PostgreSQL's major version: security_invoker views, ON 
 SESSION_SETTINGS = {
     "client_connection_check_interval": "1s",  # or a killed upgrade leaves its CREATE INDEX running
     "search_path": SEARCH_PATH,
+    # How PostgreSQL writes constants in the policies and defaults that are compared, and the driver reads times.
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "default_transaction_isolation": "read committed",  # what a transaction waited for, it has to see
     "standard_conforming_strings": "on",  # what a backslash in the revisions means
     "quote_all_identifiers": "off",  # how PostgreSQL writes what autogenerate reads
     "row_security": "on",  # an auditor, too, sees the version table through a policy

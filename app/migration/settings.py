@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from app.errors import SetupError
+from app.errors import SetupError, printable
 
 PACKAGE = Path(__file__).resolve().parents[1]
 OF_THE_WHEEL = "app:alembic"  # what script_location is called where there is no checkout
@@ -61,9 +61,17 @@ def set_up_logging(config: Config) -> None:
     """Log as the settings say, or else lines for a person on stderr."""
     if config.config_file_name is not None and config.file_config.has_section("loggers"):
         fileConfig(config.config_file_name, disable_existing_loggers=False)
-        return
-    console = logging.StreamHandler()
-    console.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
-    logging.getLogger().handlers = [console]
-    logging.getLogger("alembic").setLevel(logging.INFO)
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    else:
+        console = logging.StreamHandler()
+        console.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
+        logging.getLogger().handlers = [console]
+        logging.getLogger("alembic").setLevel(logging.INFO)
+        logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(escape)
+
+
+def escape(record: logging.LogRecord) -> bool:
+    """Have a message printed as one line of text, as a filter: it may repeat another session's query."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True

@@ -23,6 +23,7 @@ from typing import Any
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from app.errors import SetupError
 from app.migration.blocks import do, no_obstacles, obstacles_of, quoted, stated_in_the_way, warnings
@@ -177,7 +178,11 @@ def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., An
         if step.is_upgrade or context.as_sql:
             execute_block(context, warnings(step))
         context.execute(note_step(context.version_table, command_of(step)))
-        work(**arguments)
+        try:
+            work(**arguments)
+        except DBAPIError as error:
+            error.add_note(f"Stopped in revision {step.revision.revision}, by `{command_of(step)}`.")
+            raise
 
     return begin
 

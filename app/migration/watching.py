@@ -68,12 +68,14 @@ def watched(engine: Engine, connection: Connection, tell: Callable[[str], None])
     driver_connection: Any = connection.connection.driver_connection
     watcher = Watcher(engine, driver_connection.info.backend_pid, tell)
     event.listen(connection, "before_cursor_execute", watcher.look_soon)
+    event.listen(connection, "after_cursor_execute", watcher.see_no_more)
     thread = threading.Thread(target=watcher.watch, daemon=True)
     thread.start()
     try:
         yield watcher.blockers
     finally:
         event.remove(connection, "before_cursor_execute", watcher.look_soon)
+        event.remove(connection, "after_cursor_execute", watcher.see_no_more)
         watcher.stop()
         thread.join()
 
@@ -84,14 +86,20 @@ class Watcher:
     def __init__(self, engine: Engine, pid: int, tell: Callable[[str], None]) -> None:
         """Of the process `pid`."""
         self.blockers = Blockers()
-        self._engine, self._pid, self._tell = engine, pid, tell
+        self._engine, self._pid = engine, pid
+        self._progress = Progress(tell)
         self._woken, self._over = threading.Event(), False
         self._waiting_since: float | None = None
         self._told = False
 
     def look_soon(self, *_: object) -> None:
         """A statement begins."""
+        self._progress.next_statement()
         self._woken.set()
+
+    def see_no_more(self, *_: object) -> None:
+        """A statement has ended: what it showed goes, before anything else is printed."""
+        self._progress.next_statement()
 
     def stop(self) -> None:
         """End `watch`."""
@@ -103,7 +111,7 @@ class Watcher:
         pause = LONGEST_LOOK
         with (
             suppress(DBAPIError),
-            Progress(self._tell) as progress,
+            self._progress as progress,
             self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watching,
         ):
             watching.execute(SAFE_PATH)
@@ -117,7 +125,8 @@ class Watcher:
                     return
                 self._see_blockers(watching)
                 if pause == LONGEST_LOOK:  # whatever is over by then needs no progress shown
-                    progress.show(watching.execute(INDEX, {"pid": self._pid}).first())
+                    statement = progress.statement
+                    progress.show(watching.execute(INDEX, {"pid": self._pid}).first(), statement)
 
     def _see_blockers(self, watching: Connection) -> None:
         now = watching.execute(BLOCKERS, {"pid": self._pid}).all()
@@ -128,5 +137,5 @@ class Watcher:
         self.blockers.vacuumed = next((row[2] for row in now if row[1]), None)
         self._waiting_since = self._waiting_since or time.monotonic()
         if not self._told and time.monotonic() - self._waiting_since > LONG_WAIT:
-            self._tell(f"Waiting for {self.blockers}")
+            self._progress.tell(f"Waiting for {self.blockers}")
             self._told = True

@@ -6,7 +6,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from app import admins as roles
-from app.terminal import printable
+from app.terminal import say
 from app.verbs.shared import add, database_session
 
 admins = typer.Typer(help="List, grant and revoke the role of chatbot admins.", no_args_is_help=True)
@@ -24,7 +24,7 @@ def grant(
     ] = None,
 ) -> None:
     """Make people admins. If one of them is not found, nobody's role is changed."""
-    with database_session() as session:
+    with database_session(writes=True) as session:
         tell(session, roles.grant(session, tenant, people, role))
 
 
@@ -37,7 +37,7 @@ def revoke(
     role: Annotated[str | None, typer.Option(help="Write this role. Default: the default of users.role.")] = None,
 ) -> None:
     """Make admins plain users. If one of them is not found, nobody's role is changed."""
-    with database_session() as session:
+    with database_session(writes=True) as session:
         tell(session, roles.revoke(session, tenant, people, role, leave_none=leave_none))
 
 
@@ -47,14 +47,14 @@ def list_(tenant: Annotated[str | None, typer.Option(help="Id or name. Default: 
         found = roles.admins(session, tenant)
         several = len(roles.roles_of(session).admin) > 1
         for each in found:
-            print(f"{printable(roles.called(each.tenant))} ({each.tenant.id}), chatbots: {each.chatbots}")
+            say(f"{roles.called(each.tenant)} ({each.tenant.id}), chatbots: {each.chatbots}")
             for person in each.admins:
                 sub = "" if person.sub == person.id else f"  sub {person.sub or '-'}"
-                role = f"  {printable(person.role or '-')}" if several else ""
+                role = f"  {person.role or '-'}" if several else ""
                 inactive = "" if person.is_active else "  (inactive: has no rights)"
-                print(f"  {person.id}{sub}  {printable(person.email or '-')}{role}{inactive}")
+                say(f"  {person.id}{sub}  {person.email or '-'}{role}{inactive}")
             if not any(person.is_active for person in each.admins):
-                print("  no active admin")
+                say("  no active admin")
 
 
 def tell(session: Session, result: roles.Changed) -> None:
@@ -68,7 +68,7 @@ def tell(session: Session, result: roles.Changed) -> None:
         role = "" if person.role == usual else f", with the role {person.role}" if person.role else ", without a role"
         inactive = "" if person.is_active else " (inactive: has no rights)"
         who = f"{person.email or person.id} of {roles.called(result.tenant)}"
-        print(printable(f"{who} is {word} {what}{role}{inactive}."))
+        say(f"{who} is {word} {what}{role}{inactive}.")
 
 
 add(admins, grant, example="python -m app admins grant ada@acme.example --tenant Acme")

@@ -1,20 +1,19 @@
 """`python -m app audit`."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict
+import sys
 from datetime import UTC, datetime
-from itertools import takewhile
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.audit import Change, changes
-from app.terminal import printable
-from app.verbs.shared import database_session, to_json
+from app.audit import Change, changes, told
+from app.audit import as_json as in_json
+from app.excerpts import Excerpt, Pair, shown
+from app.terminal import say
+from app.verbs.shared import database_session
 
 SHOWN = 60  # characters of a value
-KEPT_BY_THE_DATABASE = {"updated_at", "lock_version"}  # they move with the others
+NOTHING = Excerpt("null")
 
 
 def audit(
@@ -32,14 +31,18 @@ def audit(
         since = since.replace(tzinfo=UTC)
     none = True
     with database_session() as session:
-        for change in changes(session, tenant, since):
+        for entries in changes(session, tenant, since):
             none = False
             if as_json:
-                print(json.dumps(asdict(change), default=to_json))
-            else:
-                print(headline(change), *details(change), sep="\n")
+                sys.stdout.writelines(in_json(session, entries))
+                continue
+            values = told(session, entries)
+            for entry in entries:
+                say(headline(entry))
+                for pair in values.get(entry.id, ()):
+                    say(f"    {detail(entry, pair)}")
     if none and not as_json:
-        print("Nothing was changed.")
+        say("Nothing was changed.")
 
 
 def headline(change: Change) -> str:
@@ -50,29 +53,12 @@ def headline(change: Change) -> str:
     named = f" ({change.row})" if change.row else ""
     where = change.tenant or change.tenant_id
     at = change.changed_at.astimezone(UTC)
-    return printable(f"{at:%Y-%m-%d %H:%M:%S}Z  {where}: {by}: {change.action} {what}{named}")
+    return f"{at:%Y-%m-%d %H:%M:%S}Z  {where}: {by}: {change.action} {what}{named}"
 
 
-def details(change: Change) -> Iterator[str]:
-    """A line for each column, as it was and as it became; of a whole row, those that have a value."""
-    old, new = change.old_values or {}, change.new_values or {}
-    for column in dict.fromkeys([*old, *new]):
-        if change.action == "UPDATE" and column not in KEPT_BY_THE_DATABASE:
-            yield f"    {column}: {' -> '.join(shown(old.get(column), new.get(column)))}"
-        elif change.table_name == "users" or change.action == "TRUNCATE":
-            yield f"    {column}: {shown(old.get(column, new.get(column)))[0]}"
-
-
-def shown(*values: Any) -> list[str]:
-    """Values as JSON writes them, on a line, not too long: from where they begin to differ."""
-    texts = [printable(json.dumps(value, ensure_ascii=False)) for value in values]
-    start = 0
-    if len(texts) > 1 and any(len(text) > SHOWN for text in texts):
-        same = sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, zip(*texts, strict=False)))
-        start = max(0, same - SHOWN // 3)
-    return [shortened(f"...{text[start:]}" if start else text) for text in texts]
-
-
-def shortened(text: str) -> str:
-    """A text, or its beginning."""
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+def detail(change: Change, pair: Pair) -> str:
+    """A column as it was and as it became; of a whole row, its value."""
+    sides = [pair.was or NOTHING, pair.becomes or NOTHING]
+    if change.action != "UPDATE":
+        sides = [pair.was or pair.becomes or NOTHING]
+    return f"{pair.name}: {' -> '.join(shown(sides, SHOWN))}"

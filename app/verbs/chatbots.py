@@ -1,20 +1,16 @@
 """`python -m app chatbots`."""
 
-import json
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from app.chatbots import Listed
 from app.chatbots import chatbots as chatbots_of
-from app.terminal import printable
-from app.verbs.shared import WIDE, database_session, to_json
+from app.terminal import say, say_json, say_table
+from app.verbs.shared import database_session
+
+HEADINGS = ("Tenant", "Chatbot", "Id", "Category", "Tags", "Model", "Published")
 
 
 def chatbots(
@@ -32,19 +28,14 @@ def chatbots(
     with database_session() as session:
         found = chatbots_of(session, tenant, category, tag or (), any_tag=any_tag, who=who)
     if as_json:
-        print(json.dumps([asdict(each) for each in found], indent=2, default=to_json))
+        say_json([asdict(each) for each in found])
     elif found:
-        Console(width=None if sys.stdout.isatty() else WIDE).print(table(found))
+        say_table(HEADINGS, [row(each) for each in found])
     else:
-        print("There are no such chatbots." if tenant or category or tag or who else "There are no chatbots.")
+        say("There are no such chatbots." if tenant or category or tag or who else "There are no chatbots.")
 
 
-def table(found: Sequence[Listed]) -> Table:
-    """A chatbot a line; names without what a terminal would obey."""
-    made = Table(box=None, pad_edge=False)
-    for heading in ("Tenant", "Chatbot", "Category", "Tags", "Model", "Published"):
-        made.add_column(heading, overflow="fold")
-    for each in found:
-        texts = (each.tenant, each.name, each.category or "", ", ".join(each.tags), each.model)
-        made.add_row(*(Text(printable(text)) for text in texts), "yes" if each.is_published else "no")
-    return made
+def row(each: Listed) -> tuple[str, ...]:
+    """A chatbot's values in the table."""
+    texts = (each.tenant, each.name, str(each.id), each.category or "", ", ".join(each.tags), each.model)
+    return (*texts, "yes" if each.is_published else "no")

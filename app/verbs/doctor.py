@@ -1,13 +1,13 @@
 """`python -m app doctor`."""
 
-import json
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from app.verbs.shared import FOUND, Section, Settings, errors_for_a_person
+from app.errors import SetupError
+from app.terminal import fail, say, say_json
+from app.verbs.shared import FOUND, Section, Settings
 
 
 def doctor(
@@ -26,15 +26,14 @@ def doctor(
     from app.doctor import examination, report, visibility  # noqa: PLC0415 - Alembic takes its time
     from app.migration import settings  # noqa: PLC0415
 
-    with errors_for_a_person():
-        chatbot_id = visibility.chatbot_id(chatbot) if chatbot is not None else None
-        found = examination.examine(settings.configuration(config, name), who, chatbot_id)
+    chatbot_id = visibility.chatbot_id(chatbot) if chatbot is not None else None
+    found = examination.examine(settings.configuration(config, name), who, chatbot_id)
     if as_json:
-        print(json.dumps(asdict(found), indent=2, default=str))
+        say_json(asdict(found))
     else:
         for line in report.told(found):
-            print(line)
+            say(line)
     if found.mend:
         raise typer.Exit(FOUND)
     if found.unknown:
-        sys.exit(f"Error: Not everything could be judged: {'; '.join(found.unknown)}.")
+        fail(SetupError(f"Not everything could be judged: {'; '.join(found.unknown)}."))

@@ -9,8 +9,6 @@ import typer
 from app.metrics.collection import Section, collect, require_textfile
 from app.verbs.shared import database_session
 
-READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-
 
 def metrics(
     sections: Annotated[list[Section] | None, typer.Argument(help="Of the guide's. Default: all.")] = None,
@@ -23,7 +21,7 @@ def metrics(
     with database_session() as session:
         if textfile is not None:
             require_textfile(textfile)
-        found = collect(session.connection(execution_options=READ_ONLY), sections or [])
+        found = collect(session.connection(), sections or [])
         if textfile is None:
             sys.stdout.buffer.write(found.text())
         else:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from app import seed as samples
-from app.terminal import printable
+from app.terminal import counted, say
 from app.verbs.shared import database_session
 
 
@@ -15,18 +15,17 @@ def seed(
     ] = None,
 ) -> None:
     """Add the six sample chatbots. A second run adds nothing and overwrites no edit."""
-    with database_session() as session:
+    with database_session(writes=True) as session:
         result = samples.seed(session, tenant)
         session.commit()
-        name = printable(result.tenant.name or "-")
-        added = f", {result.added_people} people added." if result.added_people else "."
-        print(f"Tenant {name} ({result.tenant.id}): {result.added_chatbots} chatbots added{added}")
+        people = f", {counted(result.added_people, 'person', 'people')} added." if result.added_people else "."
+        chatbots = counted(result.added_chatbots, "chatbot")
+        say(f"Tenant {result.tenant.name or '-'} ({result.tenant.id}): {chatbots} added{people}")
         for person in samples.people(session, result.tenant):
             differs = "" if person.sub == person.id else f"  id {person.id}"
-            email = printable(person.email or "-")
-            print(f"  {printable(person.role or '-'):5}  {person.sub or '-'!s:36}{differs}  {email}")
+            say(f"  {person.role or '-':5}  {person.sub or '-'!s:36}{differs}  {person.email or '-'}")
         if result.no_people:
-            print(
-                f"No people were made up, because {printable(result.no_people)}: have people sign up in this tenant,"
+            say(
+                f"No people were made up, because {result.no_people}: have people sign up in this tenant,"
                 " and make one an admin with `python -m app admins grant`."
             )

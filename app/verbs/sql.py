@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from app.verbs.shared import Decided, Section, Settings, errors_for_a_person
+from app.terminal import say
+from app.verbs.shared import Decided, Section, Settings
 
 
 def sql(
@@ -18,13 +19,12 @@ def sql(
     """Write the guide's SQL files, for psql or an SQL editor. Needs no database."""
     from app.migration import files, options, settings  # noqa: PLC0415 - Alembic takes its time, which other verbs need not
 
-    with errors_for_a_person():
-        given = options.give(settings.configuration(config, name), x or ())
-        written = files.write(directory, given, force=force)
-        left_out = files.left_out(given)
+    given = options.give(settings.configuration(config, name), x or ())
+    written = files.write(directory, given, force=force)
+    left_out = files.left_out(given)
     for path in written:
-        print(f"Wrote {path}")
+        say(f"Wrote {path}")
     if not written:
-        print(f"All files are in {directory} already.")
+        say(f"All files are in {directory} already.")
     if left_out:
-        print(f"Left out your own revisions ({', '.join(left_out)}): run `alembic upgrade heads` for them.")
+        say(f"Left out your own revisions ({', '.join(left_out)}): run `alembic upgrade heads` for them.")
