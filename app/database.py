@@ -25,7 +25,7 @@ SCHEMES = ("postgresql+psycopg://", "postgresql://", "postgres://")
 
 AGAIN = "run the same command again, which goes on where this one stopped"
 UNFORESEEN = "nobody foresaw this error (SQLSTATE {}); mend what PostgreSQL names, and run the same command again"
-OUR_LINES = re.compile(r"\n(?=  - |Beside that, )")  # where our own errors begin a line
+OUR_LINES = re.compile(r"\n(?=  - |Beside that, |If revisions of your own )")  # where our own errors begin a line
 
 # What to do about an error that PostgreSQL reports without a hint of ours, by SQLSTATE or its class.
 REMEDIES = {
@@ -48,9 +48,9 @@ REMEDIES = {
     "42P07": "rename or drop what bears that name, and run the same command again",
     "0A000": "change what PostgreSQL names, and run the same command again",
     "22023": "correct it",
-    "42703": "mend the function that names it, and run the same command again",
-    "42883": "mend the function that names it, and run the same command again",
-    "42P01": "mend the function that names it, and run the same command again",
+    "42703": "mend what names it, and run the same command again",
+    "42883": "mend what names it, and run the same command again",
+    "42P01": "mend what names it, and run the same command again",
     "42701": "rename or drop what bears that name, and run the same command again",
     "42704": "change what PostgreSQL names, and run the same command again",
     "42809": "change what PostgreSQL names, and run the same command again",
@@ -66,7 +66,8 @@ CONNECTION_REMEDIES = {
     r"role .* does not exist": "create the role, or correct the user in DATABASE_URL",
     r"permission denied for database": "have CONNECT on the database granted, or correct the user in DATABASE_URL",
     r"invalid value for parameter|unrecognized config": "correct PGOPTIONS, or options in DATABASE_URL",
-    r"service": "correct PGSERVICE, or service in DATABASE_URL",
+    r"resolve host|translate host name": "correct the host in DATABASE_URL (or PGHOST)",
+    r"definition of service|service file": "correct PGSERVICE, or service in DATABASE_URL",
     r"too many|starting up|shutting down|recovery": "wait a moment and run the same command again",
 }
 
@@ -158,13 +159,16 @@ def parse(text: str) -> URL:
             "DATABASE_URL is not a PostgreSQL URL: give it as postgresql://user:password@host:5432/database,"
             " or unset it to use the embedded PostgreSQL."
         )
+    if "@" in text.removeprefix(scheme).partition("?")[0].partition("/")[2]:
+        raise unreadable("it has an @ after the first /")
     try:
         parts = conninfo_to_dict("postgresql://" + text.removeprefix(scheme))
     except psycopg.ProgrammingError as error:
         if unknown := unknown_parameters(text):
             raise SetupError(
-                f"DATABASE_URL has parameters that PostgreSQL's clients do not know ({', '.join(unknown)}): leave them"
-                " out. If pgbouncer is one of them, give the direct connection instead, on Supabase port 5432."
+                f"DATABASE_URL has parameters that PostgreSQL's clients do not know ({', '.join(unknown)}): correct"
+                " them, or leave them out. If pgbouncer is one of them, give the direct connection instead, on Supabase"
+                " port 5432."
             ) from None
         raise unreadable(str(error).strip().split(":")[0]) from None  # what follows may quote the password
     query = {name: str(value) for name, value in parts.items() if value is not None}

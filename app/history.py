@@ -55,7 +55,8 @@ OF_VERSIONS = """
 """
 OF_VERSION = "FROM public.chatbot_versions WHERE tenant_id = :tenant AND chatbot_id = :chatbot AND version = :version"
 SIDES = ", ".join(
-    f"('{column}', to_jsonb(earlier.{column})::text, coalesce(to_jsonb(its.{column}), 'null')::text)"
+    f"('{column}', CASE WHEN earlier.version IS NOT NULL THEN coalesce(to_jsonb(earlier.{column}), 'null')::text END,"
+    f" coalesce(to_jsonb(its.{column}), 'null')::text)"
     for column in CONFIGURATION
 )
 CHANGES = f"""

@@ -119,7 +119,10 @@ def errors_end_the_command() -> Iterator[None]:
         if error.filename is not None or error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG}:
             raise
         discard_output()
-        fail(f"The output cannot be written ({os.strerror(error.errno)}): mend that, and run the same command again.")
+        fail(
+            f"The output cannot be written ({os.strerror(error.errno)}): mend that. What the command did is done,"
+            " so look before you run it again."
+        )
     except KeyboardInterrupt:
         discard_output()
         fail("interrupted: run the same command again, which goes on where this one stopped.")

@@ -87,13 +87,14 @@ def test_urls_are_read_as_libpq_reads_them(given: str, parts: dict[str, object],
         ("'postgresql://ann:secret@db.example/app'", "without quotation marks around it"),
         (
             "postgresql://ann:secret@db.example/x?pgbouncer=true&schema=x",
-            "do not know (pgbouncer, schema): leave them",
+            "do not know (pgbouncer, schema): correct them, or leave them",
         ),
         ("postgresql://ann:se?secret=x@db.example:port/app", "DATABASE_URL cannot be read"),
         ("postgresql://ann:secret%zz@db.example/app", "percent-encoded"),
         ("postgresql://ann:secret@with@db.example/app", "more than one @"),
         ("postgresql://ann:secret@db.example:port/app", "port is no number"),
-        ("postgresql://ann:secret@db.example/app?sslmodus=require", "do not know (sslmodus): leave them out"),
+        ("postgresql://ann:secret@db.example/app?sslmodus=require", "do not know (sslmodus): correct them"),
+        ("postgresql://ann:se@db/secret#@db.example/app", "an @ after the first /"),
     ],
 )
 def test_a_wrong_url_is_refused_in_a_sentence_without_secrets(given: str, told: str) -> None:

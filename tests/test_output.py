@@ -255,7 +255,7 @@ def test_the_platforms_triggers_find_their_tables(odd_settings: URL) -> None:
     restored = run("app", "restore", str(DRAFT), "1", url=odd_settings)
     assert (restored.returncode, restored.stdout) == (1, "")
     assert restored.stderr.splitlines()[-1] == (
-        'Error: relation "noted" does not exist: mend the function that names it, and run the same command again.'
+        'Error: relation "noted" does not exist: mend what names it, and run the same command again.'
     )
 
 

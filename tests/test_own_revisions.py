@@ -21,16 +21,18 @@ def project(tmp_path: Path) -> Path:
 
 
 def own(project: Path, revision: str, after: str | None, depends_on: str | None = None) -> None:
-    """Add a revision that declares nothing, and that only a connection can run."""
+    """Add a revision that declares nothing, names no schema, and that only a connection can run."""
     (project.parent / f"alembic/versions/{revision}_own.py").write_text(f"""
 from alembic import context, op
+from sqlalchemy import Column, Integer
 revision, down_revision, branch_labels, depends_on = {revision!r}, {after!r}, None, {depends_on!r}
 def upgrade():
     if not context.is_offline_mode():
         op.get_bind().exec_driver_sql("SELECT 1").one()
-    op.execute("CREATE TABLE public.own_{revision} ()")
+    op.create_table("own_{revision}", Column("id", Integer, primary_key=True))
+    op.execute("COMMENT ON TABLE own_{revision} IS 'own'")
 def downgrade():
-    op.execute("DROP TABLE public.own_{revision}")
+    op.drop_table("own_{revision}")
 """)
 
 

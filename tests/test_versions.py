@@ -425,6 +425,11 @@ def test_the_verbs_tell_and_restore(changed: URL) -> None:
     assert lines[-5:] == ["Be kind.", 'model: "a-model"', "temperature: 0.7", "max_tokens: null", "settings: {}"]
 
 
+def test_history_tells_no_change_of_what_stayed_null(changed: URL) -> None:
+    told = run("app", "history", "Acme Draft", url=changed).stdout
+    assert [line.strip() for line in told.splitlines() if "max_tokens" in line] == ["max_tokens: null"]  # of version 1
+
+
 def test_history_as_json(changed: URL) -> None:
     told = run("app", "history", str(DRAFT), "--json", url=changed)
     newest, first = json.loads(told.stdout)

@@ -118,7 +118,9 @@ def create_guard() -> None:
         LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
         AS $$
         BEGIN
-            IF EXISTS (SELECT FROM public.chatbots WHERE id = NEW.chatbot_id) THEN
+            IF EXISTS (SELECT FROM public.chatbots WHERE id = NEW.chatbot_id)
+                OR NOT row_security_active('public.chatbots')  -- who sees every row is answered by the key
+            THEN
                 RETURN NULL;
             END IF;
             RAISE EXCEPTION 'chatbot % is not visible to role %', NEW.chatbot_id, current_user USING

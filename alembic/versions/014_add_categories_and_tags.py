@@ -185,6 +185,13 @@ def create_trigger_functions() -> None:
                         AS tag
                     WHERE tag <> '' GROUP BY tag ORDER BY min(place)
                 ) END;
+                fault := CASE
+                    WHEN char_length(NEW.category) > 50
+                        THEN format('category has %s characters, and may have 50', char_length(NEW.category))
+                    WHEN cardinality(NEW.tags) > 20 THEN format('tags are %s, and may be 20', cardinality(NEW.tags))
+                    WHEN EXISTS (SELECT FROM unnest(NEW.tags) AS tag WHERE char_length(tag) > 50)
+                        THEN 'tags may have 50 characters each'
+                END;
             END IF;
             IF fault IS NOT NULL THEN
                 RAISE EXCEPTION '%', fault USING ERRCODE = 'check_violation';

@@ -38,6 +38,7 @@ from app.migration.version_table import (
     require_ours,
     secure_version_table,
 )
+from app.migration.watching import SEARCH_PATH
 
 log = logging.getLogger("alembic")
 
@@ -178,8 +179,13 @@ def beginning(context: MigrationContext, step: RevisionStep) -> Callable[..., An
         if step.is_upgrade or context.as_sql:
             execute_block(context, warnings(step))
         context.execute(note_step(context.version_table, command_of(step)))
+        is_ours = step.revision.revision in MADE
         try:
+            if not is_ours:  # names without a schema are of their tables
+                execute(context, "SET search_path TO public")
             work(**arguments)
+            if not is_ours:
+                execute(context, f"SET search_path TO {SEARCH_PATH}")
         except DBAPIError as error:
             error.add_note(f"Stopped in revision {step.revision.revision}, by `{command_of(step)}`.")
             raise

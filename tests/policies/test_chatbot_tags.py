@@ -169,19 +169,39 @@ def test_a_category_is_normalised(place: Place, written: str | None, kept: str |
 
 
 @pytest.mark.parametrize(
-    ("what", "constraint"),
+    ("what", "said"),
     [
-        ("tags = ARRAY(SELECT 't' || n FROM generate_series(1, 21) AS n)", "chatbots_tags_check"),
-        ("tags = ARRAY[repeat('x', 51)]", "chatbot_tags_tag_check"),
-        ("category = repeat('x', 51)", "chatbots_category_check"),
+        ("tags = ARRAY(SELECT 't' || n FROM generate_series(1, 21) AS n)", "tags are 21, and may be 20"),
+        ("tags = ARRAY[repeat('x', 51)]", "tags may have 50 characters each"),
+        ("category = repeat('x', 51)", "category has 51 characters, and may have 50"),
     ],
 )
-def test_what_is_too_much_is_refused(place: Place, what: str, constraint: str) -> None:
+def test_what_is_too_much_is_refused(place: Place, what: str, said: str) -> None:
     with connect(place.url) as connection, pytest.raises(errors.CheckViolation) as refused:
         connection.execute(change(what))
-    assert refused.value.diag.constraint_name == constraint
+    assert refused.value.diag.message_primary == said
     with connect(place.url) as connection, pytest.raises(errors.NotNullViolation):
         connection.execute(change("tags = NULL"))
+
+
+@pytest.mark.parametrize(
+    ("written", "constraint"),
+    [
+        ("NEW.tags := ARRAY(SELECT 't' || n FROM generate_series(1, 21) AS n)", "chatbots_tags_check"),
+        ("NEW.tags := ARRAY[repeat('x', 51)]", "chatbot_tags_tag_check"),
+        ("NEW.category := repeat('x', 51)", "chatbots_category_check"),
+    ],
+)
+def test_a_later_trigger_of_the_platforms_writes_no_more(place: Place, written: str, constraint: str) -> None:
+    with connect(place.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute(f"""
+            CREATE FUNCTION public.label() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN {written}; RETURN NEW; END $$;
+            CREATE TRIGGER zz BEFORE UPDATE ON chatbots FOR EACH ROW EXECUTE FUNCTION public.label()
+        """)
+        with pytest.raises(errors.CheckViolation) as refused:
+            connection.execute(change("temperature = 2"))
+        assert refused.value.diag.constraint_name == constraint
 
 
 # A row for each tag
