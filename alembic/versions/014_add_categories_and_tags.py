@@ -186,6 +186,7 @@ def create_trigger_functions() -> None:
                     WHERE tag <> '' GROUP BY tag ORDER BY min(place)
                 ) END;
                 fault := CASE
+                    WHEN fault IS NOT NULL THEN fault
                     WHEN char_length(NEW.category) > 50
                         THEN format('category has %s characters, and may have 50', char_length(NEW.category))
                     WHEN cardinality(NEW.tags) > 20 THEN format('tags are %s, and may be 20', cardinality(NEW.tags))
